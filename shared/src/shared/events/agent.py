@@ -1,0 +1,118 @@
+"""`safety.agent.v1`: what the Child Safety Agent says, and intake's flags (S6).
+
+Read leniently: an unknown field, word or version is never a reason to refuse a safety signal. Only what the bridge needs is
+named here; the rest is dropped, so that nothing of a child's can travel on by accident (S5).
+"""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from shared.events.envelope import Event
+
+
+class AgentEvent(Event):
+    """Any fact on the agent's topic. Every field may be missing or odd; the bridge decides what that means."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True)
+
+    agent_incident_id: Any = None
+    ticket_ref: Any = None
+    ticket_id: Any = None
+    mode: Any = None
+    environment: Any = None
+    severity: Any = None
+    incident_class: Any = Field(default=None, alias="class")
+    responses: Any = None
+    detected_at: Any = None
+    report: Any = None
+    guardian_contact: Any = None
+
+    @property
+    def key(self) -> str:
+        for candidate in (self.agent_incident_id, self.ticket_id):
+            if isinstance(candidate, str) and candidate:
+                return candidate
+        return "unknown"
+
+
+class SafetyCrisisDetected(AgentEvent):
+    wire_type = "com.storytailor.safety.crisis_detected.v1"
+
+
+class SafetyMandatoryReportTriggered(AgentEvent):
+    wire_type = "com.storytailor.safety.mandatory_report_triggered.v1"
+
+
+class SafetyMandatoryReportGenerated(AgentEvent):
+    wire_type = "com.storytailor.safety.mandatory_report_generated.v1"
+
+
+class SafetyMandatoryReportSubmitted(AgentEvent):
+    wire_type = "com.storytailor.safety.mandatory_report_submitted.v1"
+
+
+class SafetyMandatoryReportAccepted(AgentEvent):
+    wire_type = "com.storytailor.safety.mandatory_report_accepted.v1"
+
+
+class SafetyMandatoryReportFailed(AgentEvent):
+    wire_type = "com.storytailor.safety.mandatory_report_failed.v1"
+
+
+class SafetyModerationConcern(AgentEvent):
+    wire_type = "com.storytailor.safety.moderation_concern.v1"
+
+
+class SafetyPrivacyConcern(AgentEvent):
+    wire_type = "com.storytailor.safety.privacy_concern.v1"
+
+
+class SafetyCoppaConcern(AgentEvent):
+    wire_type = "com.storytailor.safety.coppa_concern.v1"
+
+
+class SafetyIncidentUpdated(AgentEvent):
+    wire_type = "com.storytailor.safety.incident_updated.v1"
+
+
+class SafetyAgentHeartbeat(AgentEvent):
+    wire_type = "com.storytailor.safety.agent_heartbeat.v1"
+
+
+class SafetyTicketFlagged(AgentEvent):
+    """Intake's flag: ids and criterion ids only, written in the transaction that accepts the ticket (S6)."""
+
+    wire_type = "com.storytailor.safety.ticket_flagged.v1"
+
+    subcategory: str | None = None
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.ticket_id if isinstance(self.ticket_id, str) else "unknown"
+
+
+class SafetyUnreadable(AgentEvent):
+    """Intake's word for a body of the fast lane that it could not read: the bytes stay in intake's store (S6)."""
+
+    wire_type = "com.storytailor.safety.unreadable.v1"
+
+    reason_code: str | None = None
+
+
+EVENTS: tuple[type[AgentEvent], ...] = (
+    SafetyCrisisDetected,
+    SafetyMandatoryReportTriggered,
+    SafetyMandatoryReportGenerated,
+    SafetyMandatoryReportSubmitted,
+    SafetyMandatoryReportAccepted,
+    SafetyMandatoryReportFailed,
+    SafetyModerationConcern,
+    SafetyPrivacyConcern,
+    SafetyCoppaConcern,
+    SafetyIncidentUpdated,
+    SafetyAgentHeartbeat,
+    SafetyTicketFlagged,
+    SafetyUnreadable,
+)

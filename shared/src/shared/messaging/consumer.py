@@ -1,0 +1,419 @@
+"""The loop: poll a batch, decode, one transaction (cursor, inbox, state, outbox), commit the offsets as a hint.
+
+While one batch is in its transaction the next one is polled and decoded. Whatever goes wrong has one answer: forget where
+the partition stands (`_ready`), so that the next poll reads the cursor from the database and seeks there.
+
+- The world fails (database, broker, lost race): read again after a growing pause, for ever.
+- A record cannot be decoded, or its handler says that it never can be handled: dead letter, in the same transaction.
+- A handler fails otherwise: the batch is halved until the record is alone, tried three times, then the ticket's records are
+  parked in order while other tickets go on.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, UnknownTicket
+from shared.events.envelope import Event, Received, Record, decode
+from shared.events.topics import Topic
+from shared.messaging import dead_letter, inbox
+from shared.messaging.dead_letter import Kept, SetAside, State
+from shared.messaging.kafka import Kafka, Partition, Reader
+from shared.messaging.pauses import Pauses
+from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
+from shared.runtime import metrics
+from shared.runtime.database import is_transient
+
+BATCH = 500
+POLL_SECONDS = 0.1
+TRIES = 3
+TRY_AGAIN_SECONDS = (0.05, 0.2)
+FAULT_WINDOW = 500
+FAULT_SHARE = 0.2
+COMMIT_EVERY_SECONDS = 1.0
+WAITING_BATCH = 200
+
+log = structlog.get_logger()
+U = TypeVar("U", bound=UnitOfWork)
+Handler = Callable[[Received[Any], U], None]
+Unreadable = Callable[[Record, DeadLetterCode, U], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record and what it says; `code` where it says nothing we understand."""
+
+    record: Record
+    message: Received[Event] | None
+    code: DeadLetterCode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """What became of the records that were put back."""
+
+    handled: int
+    still_failing: int
+
+
+class Consumer(Generic[U]):
+    """Applies the events of some topics through handlers, each exactly once, in order per key.
+
+    Args:
+        group: the consumer group; also the name under which cursor, inbox and dead letters are kept.
+        handlers: what to do about each event class; other events of the topics are skipped.
+        unreadable: called in the same transaction for every record that becomes a dead letter, for topics on which nothing
+            may end there alone (S6).
+    """
+
+    def __init__(
+        self,
+        group: str,
+        topics: Sequence[Topic],
+        handlers: Mapping[type[Event], Handler[U]],
+        units: UnitsOfWork[U],
+        kafka: Kafka,
+        *,
+        unreadable: Unreadable[U] | None = None,
+    ) -> None:
+        self.group = group
+        self.name = f"consumer-{group.removeprefix('support.')}"
+        self._topics = topics
+        self._types = {wire_type: event for topic in topics for wire_type, event in topic.types.items()}
+        self._handlers = handlers
+        self._units = units
+        self._kafka = kafka
+        self._unreadable = unreadable
+        self._ready: dict[Partition, int] = {}
+        self._outcomes: deque[bool] = deque(maxlen=FAULT_WINDOW)
+        self._stop = asyncio.Event()
+        self._trouble: str | None = "not started"
+        self._refused: dict[Partition, str] = {}
+        self._inbox_day = self._units.now().date()
+        self._committed_at = 0.0
+        self._commit: asyncio.Task[None] | None = None
+
+    def failing(self) -> str | None:
+        """Why this consumer is not healthy, or None. A consumer without partitions is healthy: it stands by."""
+        if self._refused:
+            return "; ".join(self._refused.values())
+        faults = self._outcomes.count(False)
+        if len(self._outcomes) == FAULT_WINDOW and faults > FAULT_SHARE * FAULT_WINDOW:
+            return f"handlers failed on {faults} of the last {FAULT_WINDOW} events"
+        return self._trouble
+
+    async def stop(self) -> None:
+        """Finish the batch in hand and leave the group."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Consume until stopped; whatever fails outside is tried again with growing pauses, for ever."""
+        pauses = Pauses()
+        while not self._stop.is_set():
+            reader = self._kafka.reader(self.group, [topic.name for topic in self._topics], max_records=BATCH)
+            try:
+                await inbox.keep_days(self._units.database, self._inbox_day)
+                await reader.start()
+                await self._consume(reader, pauses)
+            except Exception as error:
+                if not is_transient(error):
+                    log.exception("consumer failed", group=self.group, error=type(error).__name__)
+                self._trouble = f"not consuming: {type(error).__name__}"
+                await pauses.wait(self._stop)
+            finally:
+                await reader.stop()
+
+    async def _consume(self, reader: Reader, pauses: Pauses) -> None:
+        self._ready.clear()
+        self._trouble = None
+        epoch = reader.epoch
+        in_hand: asyncio.Task[bool] | None = None
+        while not self._stop.is_set():
+            polled = await reader.poll(timeout_seconds=POLL_SECONDS)
+            decoded = {partition: [self._decode(record) for record in records] for partition, records in polled.items()}
+            if in_hand is not None:
+                went_well, in_hand = await in_hand, None
+                if not went_well:
+                    await pauses.wait(self._stop)
+                else:
+                    pauses.reset()
+            if reader.epoch != epoch:
+                epoch = reader.epoch
+                self._ready.clear()
+                self._refused.clear()
+            batch = self._ours(decoded)
+            await self._put_in_place(reader)
+            self._commit_hint(reader)
+            if batch:
+                in_hand = asyncio.create_task(self._apply(batch))
+            elif (today := self._units.now().date()) != self._inbox_day:
+                await inbox.keep_days(self._units.database, today)
+                self._inbox_day = today
+        if in_hand is not None:
+            await in_hand
+        await reader.commit(self._ready)
+
+    def _ours(self, polled: Mapping[Partition, list[Decoded]]) -> list[Decoded]:
+        """What of the polled records is to be applied now. Records of a partition that is not in place come again."""
+        return [
+            one
+            for partition, records in polled.items()
+            if partition in self._ready
+            for one in records
+            if one.record.offset >= self._ready[partition]
+        ]
+
+    async def _put_in_place(self, reader: Reader) -> None:
+        """Read the cursors of partitions whose place is not known (any more), and seek there."""
+        homeless = reader.assigned() - set(self._ready) - set(self._refused)
+        if not homeless:
+            return
+        epoch = reader.epoch
+        bounds = await reader.bounds(homeless)
+        async with self._units.database.transaction() as connection:
+            cursors = await inbox.cursors(connection, self.group, {at: first for at, (first, _) in bounds.items()})
+            for partition, (first, _) in bounds.items():
+                if (lost := first - cursors[partition]) > 0:
+                    log.error("records lost by retention", group=self.group, partition=partition, lost=lost)
+                    metrics.LOST.labels(self.group).inc(lost)
+                    await inbox.move_cursor(connection, self.group, inbox.Move(partition, cursors[partition], first))
+                    cursors[partition] = first
+        if reader.epoch != epoch:
+            return
+        for partition, (_, end) in bounds.items():
+            if cursors[partition] > end:
+                self._refused[partition] = (
+                    f"{partition} ends before our cursor: was the topic made anew? See the runbook."
+                )
+                log.error("cursor beyond the end", group=self.group, partition=partition)
+            else:
+                reader.seek(partition, cursors[partition])
+                self._ready[partition] = cursors[partition]
+
+    def _commit_hint(self, reader: Reader) -> None:
+        idle = self._commit is None or self._commit.done()
+        if idle and self._ready and time.monotonic() - self._committed_at > COMMIT_EVERY_SECONDS:
+            self._committed_at = time.monotonic()
+            self._commit = asyncio.create_task(reader.commit(dict(self._ready)))
+
+    def _decode(self, record: Record) -> Decoded:
+        try:
+            message = decode(record, self._types)
+        except InvalidMessage as invalid:
+            return Decoded(record, None, invalid.code)
+        return Decoded(record, message)
+
+    async def _apply(self, batch: Sequence[Decoded]) -> bool:
+        """Apply a batch; False when it has to be read again."""
+        started = time.monotonic()
+        try:
+            await self._transact(batch)
+        except inbox.Fenced:
+            metrics.FENCED.labels(self.group).inc()
+            self._forget(batch)
+            return True
+        except Exception as error:
+            if is_transient(error):
+                self._trouble = f"tried again: {type(error).__name__}"
+                metrics.RETRIED.labels(self.group).inc()
+                self._forget(batch)
+                return False
+            return await self._isolate(batch, error)
+        self._trouble = None
+        metrics.BATCH_SECONDS.labels(self.group).observe(time.monotonic() - started)
+        return True
+
+    async def _isolate(self, batch: Sequence[Decoded], error: Exception) -> bool:
+        """Halve until the failing record is alone; try it three times; then park it."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            return await self._apply(batch[:middle]) and await self._apply(batch[middle:])
+        record = batch[0].record
+        for pause in TRY_AGAIN_SECONDS:
+            await asyncio.sleep(pause)
+            try:
+                await self._transact(batch)
+            except Exception as again:
+                if is_transient(again) or isinstance(again, inbox.Fenced):
+                    self._forget(batch)
+                    return False
+                error = again
+            else:
+                return True
+        log.error(
+            "record parked",
+            group=self.group,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=type(error).__name__,
+            where=_where(error),
+        )
+        try:
+            await self._transact(batch, park=True)
+        except Exception as again:
+            if not is_transient(again) and not isinstance(again, inbox.Fenced):
+                log.exception("parking failed", group=self.group, error=type(again).__name__)
+            self._forget(batch)
+            return False
+        return True
+
+    async def _transact(self, batch: Sequence[Decoded], *, park: bool = False) -> None:
+        """One transaction over a batch. With `park`, its records are set aside instead of handled."""
+        moves = self._moves(batch)
+        messages = [one.message for one in batch if one.message is not None]
+        record_of = {id(one.message): one.record for one in batch}
+        async with self._units.begin() as unit:
+            opened = await inbox.open_batch(unit.connection, self.group, moves, messages)
+            aside = [SetAside(one.record, one.code, State.DEAD) for one in batch if one.code is not None]
+            aside += [SetAside(record_of[id(m)], DeadLetterCode.ID_CONFLICT, State.DEAD) for m in opened.conflicts]
+            wanted: list[Received[Event]] = []
+            for message in opened.fresh:
+                if park or message.event.key.encode() in opened.parked:
+                    tries = TRIES if park else 0
+                    aside.append(
+                        SetAside(record_of[id(message)], DeadLetterCode.HANDLER_ERROR, State.PARKED, attempts=tries)
+                    )
+                elif type(message.event) in self._handlers:
+                    wanted.append(message)
+            await unit.load(wanted)
+            for message in wanted:
+                if outcome := self._handle(message, unit):
+                    aside.append(SetAside(record_of[id(message)], *outcome))
+            await self._set_aside(unit, aside)
+        for move in moves:
+            self._ready[move.partition] = move.next_offset
+        self._count(len(wanted), len(opened.duplicates), aside, faults=1 if park else 0)
+
+    def _handle(self, message: Received[Event], unit: U) -> tuple[DeadLetterCode, State] | None:
+        """Call the handler; what it says of the record when it will not have it."""
+        unit.because_of(message)
+        before = len(unit.emitted)
+        try:
+            self._handlers[type(message.event)](message, unit)
+        except InvalidMessage as invalid:
+            refusal = (invalid.code, State.DEAD)
+        except UnknownTicket:
+            refusal = (DeadLetterCode.ORPHAN, State.WAITING)
+        else:
+            return None
+        if len(unit.emitted) != before:
+            raise RuntimeError("a handler refused a record after it had emitted an event")
+        return refusal
+
+    async def _set_aside(self, unit: U, aside: Sequence[SetAside]) -> None:
+        unit.dead_letters += await dead_letter.set_aside(unit.connection, self.group, aside, now=unit.now)
+        if self._unreadable is not None:
+            unit.because_of(None)
+            for one in aside:
+                if one.state is not State.WAITING:
+                    self._unreadable(one.record, one.code, unit)
+
+    async def retry_waiting(self) -> bool:
+        """Try the records again that wait for their ticket; after 15 minutes they are orphans (L13)."""
+        now = self._units.now()
+        async with self._units.database.connection() as connection:
+            due = await dead_letter.due_waiting(connection, self.group, now=now, limit=WAITING_BATCH)
+        for one_id in due:
+            try:
+                await self._retry(one_id)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                log.error("waiting record failed", group=self.group, error=type(error).__name__, where=_where(error))
+                async with self._units.begin() as unit:
+                    kept = await dead_letter.locked(unit.connection, [one_id])
+                    await self._bury(unit, kept, DeadLetterCode.HANDLER_ERROR)
+        return len(due) == WAITING_BATCH
+
+    async def _retry(self, one_id: int) -> None:
+        async with self._units.begin() as unit:
+            for one in await dead_letter.locked(unit.connection, [one_id]):
+                refusals = await self._handle_kept(unit, [one])
+                if not refusals:
+                    await dead_letter.change(unit.connection, [one], State.HANDLED, one.code, now=unit.now)
+                elif unit.now - one.created_at >= dead_letter.WAIT_FOR_TICKET or refusals[0][1] is State.DEAD:
+                    await self._bury(unit, [one], refusals[0][0])
+                else:
+                    await dead_letter.try_later(unit.connection, [one], now=unit.now)
+
+    async def redrive(self, ids: Sequence[int]) -> Redriven:
+        """Put records back: they go through the same handlers, with a parked one all parked records of its ticket.
+
+        What still fails stays where it is.
+        """
+        handled = 0
+        for one_id in ids:
+            try:
+                handled += await self._redrive(one_id)
+            except Exception as error:
+                if is_transient(error):
+                    raise TransientFailure(type(error).__name__) from error
+                log.error("record still fails", group=self.group, dead_letter=one_id, error=type(error).__name__)
+        async with self._units.database.connection() as connection:
+            left = await dead_letter.find(connection, consumer=self.group, ids=ids, limit=len(ids) or 1)
+        return Redriven(handled, len(left))
+
+    async def _redrive(self, one_id: int) -> int:
+        async with self._units.begin() as unit:
+            kept = await dead_letter.locked_with_their_tickets(unit.connection, self.group, one_id)
+            if refusals := await self._handle_kept(unit, kept):
+                raise InvalidMessage(refusals[0][0])
+            for one in kept:
+                await dead_letter.change(unit.connection, [one], State.HANDLED, one.code, now=unit.now)
+            await dead_letter.unpark(unit.connection, self.group, [one.record.key for one in kept])
+        return len(kept)
+
+    async def _handle_kept(self, unit: U, kept: Sequence[Kept]) -> list[tuple[DeadLetterCode, State]]:
+        """Handle records of the table in order; answers the refusals."""
+        decoded = [self._decode(one.record) for one in kept]
+        await unit.load([one.message for one in decoded if one.message and type(one.message.event) in self._handlers])
+        refusals: list[tuple[DeadLetterCode, State]] = []
+        for one in decoded:
+            if one.message is None:
+                refusals.append((one.code or DeadLetterCode.INVALID_DATA, State.DEAD))
+            elif type(one.message.event) in self._handlers and (refusal := self._handle(one.message, unit)):
+                refusals.append(refusal)
+        return refusals
+
+    async def _bury(self, unit: U, overdue: Sequence[Kept], code: DeadLetterCode) -> None:
+        await dead_letter.change(unit.connection, overdue, State.DEAD, code, now=unit.now)
+        for one in overdue:
+            unit.dead_letters.append(dead_letter.announcement(one.record, self.group, code, one.attempts))
+            metrics.DEAD_LETTERS.labels(self.group, code.value).inc()
+
+    def _moves(self, batch: Sequence[Decoded]) -> list[inbox.Move]:
+        last: dict[Partition, int] = {}
+        for one in batch:
+            last[(one.record.topic, one.record.partition)] = one.record.offset
+        return [inbox.Move(partition, self._ready[partition], offset + 1) for partition, offset in sorted(last.items())]
+
+    def _forget(self, batch: Sequence[Decoded]) -> None:
+        for one in batch:
+            self._ready.pop((one.record.topic, one.record.partition), None)
+
+    def _count(self, handled: int, duplicates: int, aside: Sequence[SetAside], *, faults: int) -> None:
+        self._outcomes.extend([True] * min(handled, FAULT_WINDOW))
+        self._outcomes.extend([False] * faults)
+        metrics.HANDLED.labels(self.group).inc(handled)
+        metrics.DUPLICATES.labels(self.group).inc(duplicates)
+        for one in aside:
+            if one.state is State.WAITING:
+                metrics.WAITING.labels(self.group).inc()
+            else:
+                metrics.DEAD_LETTERS.labels(self.group, one.code.value).inc()
+
+
+def _where(error: BaseException) -> str:
+    """File and line of a bug, without its text, which may quote a customer."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"

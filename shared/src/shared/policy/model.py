@@ -1,0 +1,293 @@
+"""Types, validation and version hash of the policy. Rules get a `Policy` as an argument and never read a file.
+
+A number that contradicts another (an unknown criterion, a level without a team, a calendar that never opens) is refused
+when the policy is loaded, with its place in the file.
+"""
+
+import hashlib
+import json
+import re
+from datetime import date, time, timedelta
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from shared.vocabulary import (
+    CATEGORY_OF,
+    Category,
+    Criterion,
+    IncidentClass,
+    Level,
+    Milestone,
+    Severity,
+    Subcategory,
+    Team,
+    Tier,
+    Unit,
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Target(_Part):
+    """How long a milestone may take. Written `48 hours`, `5 business_days`, `same_day`, `next_business_day`."""
+
+    amount: int = Field(ge=0)
+    unit: Unit
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_words(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        amount, _, unit = value.rpartition(" ")
+        return {"amount": amount or 1, "unit": unit}
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """The length of a target that elapses day and night; None for business time (L2)."""
+        if self.unit is Unit.MINUTES:
+            return timedelta(minutes=self.amount)
+        if self.unit is Unit.HOURS:
+            return timedelta(hours=self.amount)
+        return None
+
+
+class Targets(_Part):
+    """The promises of one tier or of one subcategory; a missing one is not promised there (L1, L5, L6, L7)."""
+
+    clause: str = "L1"
+    acknowledgement: Target | None = None
+    initial_response: Target | None = None
+    resolution: Target | None = None
+    escalation: Target | None = None
+
+    def of(self, milestone: Milestone) -> Target | None:
+        target: Target | None = getattr(self, milestone.value)
+        return target
+
+
+class TeamLadder(_Part):
+    """Who owns a category and who handles each of its levels (R1)."""
+
+    owner: Team
+    levels: dict[Level, Team]
+    owner_from_level: dict[Level, Team] = {}
+
+    def owning_team(self, level: Level) -> Team:
+        """The category's team; for IP tickets legal from Level 3 on (R1)."""
+        owner = self.owner
+        for from_level, team in sorted(self.owner_from_level.items()):
+            if level.rank >= from_level.rank:
+                owner = team
+        return owner
+
+
+class Place(_Part):
+    """A team and a level."""
+
+    team: Team
+    level: Level
+
+
+class Entry(_Part):
+    """Where a subcategory enters when that is not Level 1 (R3-R6)."""
+
+    level: Level
+    clause: str
+    also_notified: tuple[Team, ...] = ()
+
+
+class CriteriaRow(_Part):
+    """The criteria of one category and the level each raises to (E0)."""
+
+    clause: str
+    to_level: dict[Level, tuple[Criterion, ...]]
+
+    @cached_property
+    def level_of(self) -> dict[Criterion, Level]:
+        return {criterion: level for level, criteria in self.to_level.items() for criterion in criteria}
+
+
+class Everywhere(_Part):
+    """What a criterion does in every category (E5)."""
+
+    team: Team
+    level: Level
+    becomes: Subcategory | None = None
+
+
+class Classification(_Part):
+    triage_below: float = Field(ge=0, le=1)
+
+
+class Routing(_Part):
+    teams: dict[Category, TeamLadder]
+    triage: Place
+    entries: dict[Subcategory, Entry]
+
+
+class Escalation(_Part):
+    rows: dict[Category, CriteriaRow]
+    everywhere: dict[Criterion, Everywhere]
+
+
+class Window(_Part):
+    """Opening hours inside one day, half-open; `closes` <= `opens` ends the next day (L3)."""
+
+    opens: time
+    closes: time
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_words(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"\d\d:\d\d-\d\d:\d\d", value):
+            raise ValueError("a window is written 09:00-17:00")
+        opens, _, closes = value.partition("-")
+        return {"opens": opens, "closes": "00:00" if closes == "24:00" else closes}
+
+
+class Holidays(_Part):
+    """Public holidays of a country, observed days included (L2)."""
+
+    country: str
+    subdivision: str | None = None
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class CalendarPolicy(_Part):
+    """When business time counts (L2, L3)."""
+
+    id: str
+    zone: str
+    nominal_day_minutes: int = Field(gt=0, le=24 * 60)
+    opening_hours: dict[str, tuple[Window, ...]]
+    holidays: Holidays | None = None
+    closed_days: dict[date, str] = {}
+    special_days: dict[date, tuple[Window, ...]] = {}
+
+    @model_validator(mode="after")
+    def _weekdays(self) -> Self:
+        if unknown := set(self.opening_hours) - set(WEEKDAYS):
+            raise ValueError(f"not a weekday: {', '.join(sorted(unknown))}")
+        return self
+
+
+class Clocks(_Part):
+    targets: dict[Tier, Targets]
+    overlays: dict[Subcategory, Targets]
+    calendar: CalendarPolicy
+    warn_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    short_notice_minutes: int
+    reopen_within_days: int
+    unrouted_after_seconds: int
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if list(self.warn_at) != sorted(set(self.warn_at)):
+            raise ValueError("warn_at must ascend")
+        return self
+
+
+def _severity(value: Any) -> Any:
+    return Severity[value.upper()] if isinstance(value, str) else value
+
+
+SeverityWord = Annotated[Severity, BeforeValidator(_severity)]
+
+
+class IncidentDefaults(_Part):
+    """The class and severity of an incident that a safety ticket opens (S8)."""
+
+    incident_class: IncidentClass
+    severity: SeverityWord
+
+
+class PagingStep(_Part):
+    after_minutes: int = Field(ge=0)
+    roles: tuple[str, ...] = Field(min_length=1)
+
+
+class PagingLadder(_Part):
+    """Who is paged when; the last step repeats every `then_every_minutes`, without end (S4)."""
+
+    steps: tuple[PagingStep, ...] = Field(min_length=1)
+    then_every_minutes: int = Field(gt=0)
+
+
+class Safety(_Part):
+    severities: dict[Subcategory, IncidentDefaults]
+    severity_floor: dict[IncidentClass, SeverityWord]
+    acknowledge_within_minutes: dict[IncidentClass, int]
+    must_acknowledge: dict[IncidentClass, tuple[str, ...]]
+    paging: dict[str, PagingLadder]
+    crisis_words: dict[Subcategory, tuple[str, ...]]
+
+
+class IssueText(_Part):
+    """How a kind of matter is called in a subject line, and what its initial response says of it (T2)."""
+
+    issue_type: str = Field(min_length=1)
+    response: str = Field(min_length=1)
+
+
+class Texts(_Part):
+    """What customers are told beside the templates (T2)."""
+
+    general: IssueText
+    categories: dict[Category, IssueText]
+    subcategories: dict[Subcategory, IssueText]
+    escalation_details: dict[Criterion, str]
+    teams: dict[Team, str]
+
+    def of(self, category: Category | None, subcategory: Subcategory | None) -> IssueText:
+        """The closest text there is: the subcategory's, else the category's, else the general one."""
+        if subcategory is not None:
+            return self.subcategories[subcategory]
+        return self.categories[category] if category is not None else self.general
+
+
+class Policy(_Part):
+    """Everything the rules decide by. Frozen; `version` is recorded in every decision (R8)."""
+
+    id: str
+    classification: Classification
+    routing: Routing
+    escalation: Escalation
+    clocks: Clocks
+    safety: Safety
+    texts: Texts
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        _all(Category, self.routing.teams, "routing.teams")
+        _all(Category, self.escalation.rows, "escalation.rows")
+        _all(Tier, self.clocks.targets, "clocks.targets")
+        _all(IncidentClass, self.safety.must_acknowledge, "safety.must_acknowledge")
+        _all(Category, self.texts.categories, "texts.categories")
+        _all(Subcategory, self.texts.subcategories, "texts.subcategories")
+        _all(Criterion, self.texts.escalation_details, "texts.escalation_details")
+        _all(Team, self.texts.teams, "texts.teams")
+        for subcategory, entry in self.routing.entries.items():
+            category = CATEGORY_OF[subcategory]
+            if entry.level not in self.routing.teams[category].levels:
+                raise ValueError(f"routing.entries.{subcategory}: {category} has no level {entry.level:d}")
+        return self
+
+    @cached_property
+    def version(self) -> str:
+        """`<id>@<first 12 hex digits of the hash of all numbers>`."""
+        numbers = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return f"{self.id}@{hashlib.sha256(numbers.encode()).hexdigest()[:12]}"
+
+
+def _all(words: Any, table: Any, place: str) -> None:
+    if missing := [word.value for word in words if word not in table]:
+        raise ValueError(f"{place}: missing {', '.join(missing)}")

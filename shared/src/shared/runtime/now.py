@@ -1,0 +1,12 @@
+"""The machine's time. This module alone reads it; everything else is given `now`."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Now = Callable[[], datetime]
+"""Answers the instant, aware and in UTC."""
+
+
+def machine_now() -> datetime:
+    """The machine's time, UTC."""
+    return datetime.now(UTC)  # noqa: TID251 - the one place that may

@@ -1,0 +1,100 @@
+"""Environment variables that every service knows, prefix `SUPPORT_`. A bad one stops the start, naming all that are bad."""
+
+import hashlib
+import sys
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.policy.model import Policy
+
+BAD_CONFIGURATION = 78
+"""The exit status for a bad setting (sysexits: EX_CONFIG)."""
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    EVENTS_WRITE = "events:write"
+    SAFETY_WRITE = "safety:write"
+    TICKETS_READ = "tickets:read"
+    INCIDENTS_READ = "incidents:read"
+    INCIDENTS_ACT = "incidents:act"
+    NOTIFICATIONS_READ = "notifications:read"
+    NOTIFICATIONS_ACT = "notifications:act"
+    OPERATE = "operate"
+
+
+class ApiKey(BaseModel):
+    """A key as it is stored: its hash, whose it is, what it may do, and which event sources it may speak for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scopes: frozenset[Scope]
+    sources: tuple[str, ...] = ("*",)
+
+    def may_speak_for(self, source: str) -> bool:
+        return "*" in self.sources or source in self.sources
+
+
+class ApiKeys:
+    """The keys by hash. A presented key is hashed first, so that neither time nor memory tells how near a guess was."""
+
+    def __init__(self, keys: tuple[ApiKey, ...]) -> None:
+        self._by_hash = {key.sha256: key for key in keys}
+
+    def find(self, presented: str) -> ApiKey | None:
+        return self._by_hash.get(hashlib.sha256(presented.encode()).hexdigest())
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to run. Secrets and addresses have no default."""
+
+    model_config = SettingsConfigDict(env_prefix="SUPPORT_", frozen=True, extra="ignore")
+
+    kafka_bootstrap_servers: str
+    database_url: SecretStr
+    topic_prefix: str = ""
+    topic_replication_factor: int = Field(default=1, ge=1)
+    topic_min_insync_replicas: int = Field(default=1, ge=1)
+    policy_file: Path | None = None
+    directory_file: Path | None = None
+    api_keys: tuple[ApiKey, ...] = ()
+    """JSON: [{"name": …, "sha256": …, "scopes": […], "sources": […]}]."""
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(ge=0, le=65535)
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    def policy(self) -> Policy:
+        """The policy in force: the file that the settings name, else the one that ships.
+
+        Raises:
+            pydantic.ValidationError: a number is missing, odd or contradicts another.
+        """
+        text = (
+            self.policy_file.read_text()
+            if self.policy_file is not None
+            else (files("shared.policy") / "policy.yaml").read_text()
+        )
+        return Policy.model_validate(yaml.safe_load(text))
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def settings_or_exit(settings_class: type[S]) -> S:
+    """The settings, or the end of the process with a line for each bad variable; values are never printed."""
+    try:
+        return settings_class()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            name = "__".join(str(part) for part in problem["loc"]).upper()
+            sys.stderr.write(f"SUPPORT_{name}: {problem['msg']}\n")
+        sys.exit(BAD_CONFIGURATION)
