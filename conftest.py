@@ -1,5 +1,6 @@
 """Fixtures for every test: the real engines, started once for the session when a test first asks for them."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -7,10 +8,10 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from deploy.engines import Engines
-from deploy.provider import provide_engines
 
 import shared  # noqa: F401 - before pytest takes the folder of that name for a namespace package
+from deploy.engines import Engines
+from deploy.provider import provide_engines
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,10 +21,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engines)
 
 
+def fast_disk() -> str | None:
+    """Where engines of tests keep their data: in memory where there is such a place. It outlives every kill of a process;
+    only the loss of power would be another matter, and no test cuts that."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture(scope="module")
+def engine_directory() -> Iterator[Path]:
+    """A place for engines of a file's own."""
+    with tempfile.TemporaryDirectory(prefix="support-engines-", dir=fast_disk()) as directory:
+        yield Path(directory)
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
     """Kafka and PostgreSQL from the provider of the environment (PROVIDER=given|containers|embedded)."""
-    with tempfile.TemporaryDirectory(prefix="support-engines-") as directory:
+    with tempfile.TemporaryDirectory(prefix="support-engines-", dir=fast_disk()) as directory:
         engines = provide_engines(Path(directory))
         engines.start()
         yield engines

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import asyncpg
 import pytest
+
 from shared.errors import DeadLetterCode, InvalidMessage, UnknownTicket
 from shared.events import topics
 from shared.events.envelope import Event, Received
@@ -174,7 +175,7 @@ async def running(*parts: Any) -> AsyncIterator[None]:
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - the condition is in the database
+        while not await condition():
             await asyncio.sleep(0.05)
 
 

@@ -1,12 +1,14 @@
 """The directory file: who can be reached, and what is wrong with it without saying whose address it was."""
 
+import re
 from pathlib import Path
 
 import pytest
+
 from shared.directory import Directory, InvalidDirectory, OnCallRole
 from shared.vocabulary import Team
 
-DEMO = (Path(__file__).parents[2] / "deploy/demo-directory.yaml").read_text()
+DEMO = (Path(__file__).parents[2] / "deploy/src/deploy/directory.yaml").read_text()
 
 
 def test_the_demo_directory_reaches_every_team_and_every_role() -> None:
@@ -20,9 +22,7 @@ def test_the_demo_directory_reaches_every_team_and_every_role() -> None:
 
 def test_a_role_nobody_holds_is_empty() -> None:
     """An empty step is the paging ladder's concern, not an error of the file (S4)."""
-    directory = Directory.from_yaml(
-        DEMO.replace("  primary: [{id: support-1, email: on-call-primary@storytailor.example}]\n", "")
-    )
+    directory = Directory.from_yaml(re.sub(r"  primary: .*\n", "", DEMO))
     assert directory.people("primary") == ()
     assert directory.people("night_watch") == ()
 
@@ -36,7 +36,7 @@ def test_the_agent_has_no_inbox() -> None:
     ("was", "becomes", "place"),
     [
         ("safety@storytailor.example", "canary address@storytailor.example", "teams.safety.address"),
-        ("last-responder@storytailor.example", '"canary@x\\r\\nBcc: y@z"', "on_call.last_responder.0.email"),
+        ("on-call-manager@storytailor.example", '"canary@x\\r\\nBcc: y@z"', "on_call.last_responder.0.email"),
         ("primary:", "canary_role:", "on_call"),
         ("  legal: ", "  canary_team: ", "teams"),
     ],

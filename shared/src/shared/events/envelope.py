@@ -5,7 +5,6 @@ Identity is (source, id), kept verbatim. Headers carry ids and codes only.
 """
 
 import hashlib
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,7 @@ from shared.errors import DeadLetterCode, InvalidMessage
 
 def rfc3339(instant: datetime) -> str:
     """UTC with `Z` and microseconds, the only form in which an instant leaves."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 Instant = Annotated[
@@ -146,12 +145,10 @@ class Outgoing:
         return [(name, value.encode()) for name, value in attributes.items() if value is not None]
 
 
-_NAMESPACE = uuid.UUID("6f5f2f0e-6d0c-5c57-9f3b-2f6d1a0f4a11")
-
-
 def derived_id(*parts: str) -> str:
     """The same id for the same parts, for ever: what is emitted twice after a crash is recognised as one."""
-    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16, key=b"storytailor-support").hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
 def meaning_of(wire_type: str, subject: str | None, claimed_time: datetime, data: Any) -> bytes:
@@ -192,7 +189,7 @@ def received(event_class: type[Event], envelope: Envelope, data: Any) -> Receive
     try:
         event = event_class.model_validate(data)
         meaning = meaning_of(envelope.type, envelope.subject, envelope.claimed_at or envelope.occurred_at, data)
-    except (ValidationError, orjson.JSONEncodeError):
+    except (ValidationError, OverflowError, orjson.JSONEncodeError):
         raise InvalidMessage(DeadLetterCode.INVALID_DATA) from None
     return Received(event, envelope, meaning)
 
@@ -235,14 +232,22 @@ def _envelope(attributes: Mapping[str, Any], received_at: datetime) -> Envelope:
         time = _INSTANT.validate_python(attributes["time"]).astimezone(UTC)
         claimed = _INSTANT.validate_python(attributes["claimedtime"]) if "claimedtime" in attributes else None
         subject = attributes.get("subject")
-        correlation_id = attributes.get("correlationid")
+        correlation_id = _identifier_or_none(attributes.get("correlationid"))
     except (KeyError, ValidationError, OverflowError):
         raise InvalidMessage(DeadLetterCode.INVALID_ENVELOPE) from None
-    if not all(isinstance(text, str | None) for text in (wire_type, subject, correlation_id)):
+    if not isinstance(wire_type, str) or not isinstance(subject, str | None):
         raise InvalidMessage(DeadLetterCode.INVALID_ENVELOPE)
     if time > received_at + MAX_FUTURE:
         time, claimed = received_at, time
     return Envelope(source, event_id, wire_type, time, subject, correlation_id, claimed)
+
+
+def _identifier_or_none(value: Any) -> str | None:
+    """A correlation id is a courtesy: one that is no id is dropped, the event stays."""
+    try:
+        return _IDENTIFIER.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def registry(classes: Sequence[type[Event]]) -> dict[str, type[Event]]:

@@ -6,11 +6,12 @@ anew), records handed out before a rebalance has settled (`epoch` tells), auto-c
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -72,6 +73,9 @@ class Kafka:
     def reader(self, group: str, topics: Iterable[str], *, max_records: int) -> "Reader":
         return Reader(self, group, topics, max_records=max_records)
 
+    def watcher(self, topics: Iterable[str]) -> "Watcher":
+        return Watcher(self, topics)
+
     async def create_topics(self, *, replication_factor: int = 1, min_insync_replicas: int = 1) -> None:
         """Create every topic of the map that is missing, dead-letter topics included; existing ones are left as they are.
 
@@ -81,9 +85,7 @@ class Kafka:
         partitions = {topic.name: topic.partitions for topic in TOPICS}
         partitions |= {t.dead_letters(group): DEAD_LETTER_PARTITIONS for t in TOPICS for group in t.consumers}
         settings = {"max.message.bytes": str(MAX_RECORD_BYTES), "min.insync.replicas": str(min_insync_replicas)}
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, client_id=self.client_id)
-        try:
-            await within(admin.start(), CALL_SECONDS)
+        async with self._admin() as admin:
             known = set(await within(admin.list_topics(), CALL_SECONDS))
             missing = [
                 NewTopic(self.topic_prefix + name, count, replication_factor, topic_configs=settings)
@@ -96,6 +98,26 @@ class Kafka:
                     error = for_code(code)
                     if code and error is not TopicAlreadyExistsError:
                         raise TransientFailure(f"topic {topic}: {error.__name__}")
+
+    async def describe(self, topics: Sequence[str]) -> list[dict[str, Any]]:
+        """What the broker says of topics; full names.
+
+        Raises:
+            TransientFailure: the broker is away, or a topic is not there.
+        """
+        async with self._admin() as admin:
+            described: list[dict[str, Any]] = await within(admin.describe_topics(list(topics)), CALL_SECONDS)
+        for one in described:
+            if one["error_code"]:
+                raise TransientFailure(f"topic {one['topic']}: {for_code(one['error_code']).__name__}")
+        return described
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, client_id=self.client_id)
+        try:
+            await within(admin.start(), CALL_SECONDS)
+            yield admin
         finally:
             await _quietly(admin.close())
 
@@ -240,18 +262,7 @@ class Reader:
         except KafkaError as error:
             raise TransientFailure(type(error).__name__) from error
         return {
-            (self._name(at), at.partition): [
-                Record(
-                    topic=self._name(at),
-                    partition=at.partition,
-                    offset=raw.offset,
-                    timestamp=datetime.fromtimestamp(max(raw.timestamp, 0) / 1000, UTC),
-                    key=raw.key or b"",
-                    value=raw.value or b"",
-                    headers=tuple(raw.headers),
-                )
-                for raw in records
-            ]
+            (self._name(at), at.partition): [_record(self._name(at), raw) for raw in records]
             for at, records in fetched.items()
         }
 
@@ -284,6 +295,88 @@ class Reader:
 
     def _at(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._prefix + partition[0], partition[1])
+
+
+class Watcher:
+    """Reads whole topics for a person or a tool: no group, nothing committed, nothing moved for anybody else."""
+
+    def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
+        self._kafka = kafka
+        self._prefix = kafka.topic_prefix
+        self._topics = list(topics)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap_servers,
+            client_id=kafka.client_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+            request_timeout_ms=REQUEST_MILLISECONDS,
+        )
+        self._places: list[TopicPartition] = []
+
+    async def __aenter__(self) -> Self:
+        """
+        Raises:
+            TransientFailure: the broker is away, or a topic is not there.
+        """
+        try:
+            await within(self._consumer.start(), CALL_SECONDS)
+            for described in await self._kafka.describe([self._kafka.topic_prefix + topic for topic in self._topics]):
+                numbers = sorted(partition["partition"] for partition in described["partitions"])
+                self._places += [TopicPartition(described["topic"], number) for number in numbers]
+            self._consumer.assign(self._places)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _quietly(self._consumer.stop())
+
+    async def everything(self) -> list[Record]:
+        """All records up to now, in order per partition."""
+        ends = await within(self._consumer.end_offsets(self._places), CALL_SECONDS)
+        starts = await within(self._consumer.beginning_offsets(self._places), CALL_SECONDS)
+        left = {place for place in self._places if starts[place] < ends[place]}
+        for place in self._places:
+            self._consumer.seek(place, starts[place])
+        found: list[Record] = []
+        while left:
+            for place, raws in (await self._consumer.getmany(timeout_ms=200)).items():
+                found += [_record(str(place.topic).removeprefix(self._prefix), raw) for raw in raws]
+            for place in list(left):
+                if await within(self._consumer.position(place), CALL_SECONDS) >= ends[place]:
+                    left.discard(place)
+        return found
+
+    async def length(self) -> int:
+        """How many records the topics have ever had."""
+        ends = await within(self._consumer.end_offsets(self._places), CALL_SECONDS)
+        return sum(ends.values())
+
+    async def skip_to_end(self) -> None:
+        """Go on with what comes from now on."""
+        await within(self._consumer.seek_to_end(*self._places), CALL_SECONDS)
+
+    async def follow(self) -> AsyncIterator[Record]:
+        """Records as they come, from where reading stands."""
+        while True:
+            for place, raws in (await self._consumer.getmany(timeout_ms=500)).items():
+                for raw in raws:
+                    yield _record(str(place.topic).removeprefix(self._prefix), raw)
+
+
+def _record(topic: str, raw: Any) -> Record:
+    return Record(
+        topic=topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        timestamp=datetime.fromtimestamp(max(raw.timestamp, 0) / 1000, UTC),
+        key=raw.key or b"",
+        value=raw.value or b"",
+        headers=tuple(raw.headers),
+    )
 
 
 @lru_cache(maxsize=100_000)

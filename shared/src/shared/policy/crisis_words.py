@@ -37,20 +37,26 @@ class Phrases(Generic[T]):
     """
 
     def __init__(self, rules: Iterable[tuple[T, str]]) -> None:
-        self._rules = [(found, _words_of(phrase)) for found, phrase in rules]
-        self._by_longest_word: dict[str, list[int]] = defaultdict(list)
-        for index, (_, words) in enumerate(self._rules):
-            self._by_longest_word[max(words, key=len)].append(index)
+        self._rules: list[T] = []
+        self._by_longest_word: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for index, (rule, phrase) in enumerate(rules):
+            words = _words_of(phrase)
+            self._rules.append(rule)
+            self._by_longest_word[max(words, key=len)].append((index, _joined(words)))
 
     def find(self, *texts: str) -> tuple[T, ...]:
         """What the matching rules stand for, in the order of the rules."""
         matches: set[int] = set()
         for text in texts:
             words = _words_of(text)
-            for word in self._by_longest_word.keys() & set(words):
-                whole = f" {' '.join(words)} "
-                matches.update(i for i in self._by_longest_word[word] if f" {' '.join(self._rules[i][1])} " in whole)
-        return tuple(self._rules[index][0] for index in sorted(matches))
+            suspects = self._by_longest_word.keys() & words
+            if suspects:
+                whole = _joined(words)
+                for word in suspects:
+                    for index, phrase in self._by_longest_word[word]:
+                        if phrase in whole:
+                            matches.add(index)
+        return tuple(self._rules[index] for index in sorted(matches)) if matches else ()
 
 
 class CrisisWords:
@@ -71,6 +77,10 @@ def crisis_rules(policy: Policy) -> list[tuple[Hit, str]]:
         for subcategory, phrases in policy.safety.crisis_words.items()
         for number, phrase in enumerate(phrases, start=1)
     ]
+
+
+def _joined(words: list[str]) -> str:
+    return f" {' '.join(words)} "
 
 
 def _words_of(text: str) -> list[str]:

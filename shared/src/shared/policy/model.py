@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from datetime import date, time, timedelta
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -221,13 +222,30 @@ class PagingLadder(_Part):
     steps: tuple[PagingStep, ...] = Field(min_length=1)
     then_every_minutes: int = Field(gt=0)
 
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        minutes = [step.after_minutes for step in self.steps]
+        if minutes != sorted(set(minutes)):
+            raise ValueError("steps must ascend")
+        return self
+
+
+class PagingLane(StrEnum):
+    """The ladder an incident climbs: the first that applies (S4)."""
+
+    CRISIS = "crisis"
+    MANDATORY_REPORT = "mandatory_report"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
 
 class Safety(_Part):
     severities: dict[Subcategory, IncidentDefaults]
     severity_floor: dict[IncidentClass, SeverityWord]
     acknowledge_within_minutes: dict[IncidentClass, int]
     must_acknowledge: dict[IncidentClass, tuple[str, ...]]
-    paging: dict[str, PagingLadder]
+    paging: dict[PagingLane, PagingLadder]
     crisis_words: dict[Subcategory, tuple[str, ...]]
 
 
@@ -271,6 +289,8 @@ class Policy(_Part):
         _all(Category, self.escalation.rows, "escalation.rows")
         _all(Tier, self.clocks.targets, "clocks.targets")
         _all(IncidentClass, self.safety.must_acknowledge, "safety.must_acknowledge")
+        _all(IncidentClass, self.safety.acknowledge_within_minutes, "safety.acknowledge_within_minutes")
+        _all(PagingLane, self.safety.paging, "safety.paging")
         _all(Category, self.texts.categories, "texts.categories")
         _all(Subcategory, self.texts.subcategories, "texts.subcategories")
         _all(Criterion, self.texts.escalation_details, "texts.escalation_details")

@@ -1,27 +1,34 @@
 """Runs a service: its HTTP side and its long-lived parts in one event loop, until told to stop.
 
-A part that ends or fails by itself ends the process (the supervisor starts it anew): nothing that matters lives in memory.
+A part that ends or fails by itself ends the process (whoever supervises it starts it anew): nothing that matters lives in
+memory.
 """
 
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import NoReturn, Protocol, TypeVar
 
 import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from shared.errors import TransientFailure
+from shared.messaging.kafka import Kafka
 from shared.messaging.pauses import Pauses
 from shared.runtime.database import Database
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.log import configure_log
+from shared.runtime.migrate import migrate
+from shared.runtime.now import Now, machine_now
+from shared.runtime.settings import BAD_CONFIGURATION, ServiceSettings, settings_or_exit
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 15.0
+POOL_SIZE = 5
 
 log = structlog.get_logger()
 
@@ -42,60 +49,128 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class App:
-    """A service, wired: what it answers, what runs in it, and what has to be closed at the end."""
+    """A service, wired: what it answers and what runs in it. Parts are stopped in this order."""
 
-    name: str
     api: FastAPI
     parts: Sequence[Part]
-    databases: Sequence[Database]
-    first: Sequence[Callable[[], Awaitable[None]]] = field(default=())
-    """Steps before anything starts (tables, topics); each is tried again while the world is away."""
+    works_without_kafka: bool = False
+    """It starts while the broker is away; missing topics are made as soon as it is there."""
 
 
-async def run_app(app: App, settings: ServiceSettings) -> int:
-    """Serve until SIGTERM or SIGINT; answers the exit status, 1 when a part failed."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    server = _Server(
-        uvicorn.Config(
-            app.api,
-            host=settings.http_host,
-            port=settings.http_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=5,
-            http="httptools",
-            limit_concurrency=2000,
+S_contra = TypeVar("S_contra", bound=ServiceSettings, contravariant=True)
+
+
+class Build(Protocol[S_contra]):
+    """A service's wiring. `bulk` and `urgent` are pools of their own on the same schema."""
+
+    def __call__(self, settings: S_contra, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App: ...
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
+    """Run a service to its end and leave with its exit status; with `--check-config` only look at its settings and policy."""
+    settings = settings_or_exit(settings_class)
+    try:
+        settings.policy()
+    except (OSError, ValidationError) as error:
+        sys.stderr.write(f"SUPPORT_POLICY_FILE: {error}\n")
+        sys.exit(BAD_CONFIGURATION)
+    if "--check-config" in sys.argv[1:]:
+        sys.exit(0)
+    configure_log(name, settings.log_level)
+    status = uvloop.run(_serve(name, settings, build))
+    log.info("stopped", status=status)
+    sys.exit(status)
+
+
+async def _serve(name: str, settings: S, build: Build[S]) -> int:
+    package = name.replace("-", "_")
+    url = settings.database_url.get_secret_value()
+    kafka = Kafka(settings.kafka_bootstrap_servers, topic_prefix=settings.topic_prefix, client_id=f"support-{name}")
+    bulk, urgent = (Database(url, schema=package, pool_size=POOL_SIZE) for _ in range(2))
+    app = build(settings, now=machine_now, kafka=kafka, bulk=bulk, urgent=urgent)
+
+    async def tables() -> None:
+        await migrate(url, schema=package, package=package)
+
+    async def topics() -> None:
+        await kafka.create_topics(
+            replication_factor=settings.topic_replication_factor,
+            min_insync_replicas=settings.topic_min_insync_replicas,
         )
-    )
+
+    try:
+        if app.works_without_kafka:
+            making = asyncio.create_task(_take([topics], asyncio.Event()), name="topics")
+            try:
+                return await _run(app, settings, first=[tables])
+            finally:
+                making.cancel()
+        return await _run(app, settings, first=[tables, topics])
+    finally:
+        await bulk.close()
+        await urgent.close()
+
+
+async def _run(app: App, settings: ServiceSettings, first: Sequence[Callable[[], Awaitable[None]]]) -> int:
+    """Serve until SIGTERM or SIGINT; answers the exit status, 1 when a part ended by itself."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = _server(app, settings)
     serving = asyncio.create_task(server.serve(), name="http")
-    failed = False
-    if await _first(app, stop):
-        app.api.state.started = True
-        log.info("started", parts=[part.name for part in app.parts])
-        running = {asyncio.create_task(part.run(), name=part.name) for part in app.parts}
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({*running, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopping}:
-            failed = True
-            error = task.exception()
-            log.error(
-                "a part ended",
-                part=task.get_name(),
-                error=type(error).__name__ if error else "returned",
-                exc_info=error,
-            )
-        stopping.cancel()
-        await _stop(app, running)
+    working = asyncio.create_task(_work(app, first, stop), name="parts")
+    await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+    failed = serving.done()
+    stop.set()
     server.should_exit = True
+    failed |= not await working
     await asyncio.wait({serving}, timeout=STOP_SECONDS)
-    for database in app.databases:
-        await database.close()
     return 1 if failed else 0
+
+
+async def _work(app: App, first: Sequence[Callable[[], Awaitable[None]]], stop: asyncio.Event) -> bool:
+    """Take the first steps, then run the parts until told to stop; False when a part ended by itself."""
+    await _take(first, stop)
+    if stop.is_set():
+        return True
+    app.api.state.started = True
+    log.info("started", parts=[part.name for part in app.parts])
+    running = {asyncio.create_task(part.run(), name=part.name): part for part in app.parts}
+    stopping = asyncio.create_task(_until(stop), name="stop")
+    done, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    failed = done - {stopping}
+    for task in failed:
+        log.error("a part ended by itself", part=task.get_name(), exc_info=task.exception())
+    stop.set()
+    for part in app.parts:
+        await part.stop()
+    _, late = await asyncio.wait(running, timeout=STOP_SECONDS)
+    for task in late:
+        log.warning("a part did not stop in time", part=task.get_name())
+        task.cancel()
+    return not failed
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _server(app: App, settings: ServiceSettings) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app.api,
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        http="httptools",
+    )
+    return _Server(config)
 
 
 class _Server(uvicorn.Server):
@@ -106,32 +181,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _first(app: App, stop: asyncio.Event) -> bool:
-    """Take the first steps, waiting for the world as long as it takes; False when told to stop meanwhile."""
-    for step in app.first:
+async def _take(steps: Sequence[Callable[[], Awaitable[None]]], stop: asyncio.Event) -> None:
+    """Take the first steps, waiting for the world as long as it takes."""
+    for step in steps:
         pauses = Pauses()
         while not stop.is_set():
             try:
                 await step()
                 break
             except TransientFailure as failure:
-                log.warning("waiting", step=getattr(step, "__name__", "step"), reason=str(failure))
+                log.warning("waiting", step=step.__name__, reason=str(failure))
                 await pauses.wait(stop)
-    return not stop.is_set()
-
-
-async def _stop(app: App, running: set[asyncio.Task[None]]) -> None:
-    for part in app.parts:
-        await part.stop()
-    _, late = await asyncio.wait(running, timeout=STOP_SECONDS)
-    for task in late:
-        log.warning("a part did not stop in time", part=task.get_name())
-        task.cancel()
-
-
-def run(name: str, start: Coroutine[Any, Any, int]) -> None:
-    """Run a service to its end and leave with its exit status. What the process holds is given up by the kernel."""
-    status = uvloop.run(start)
-    log.info("stopped", service=name, status=status)
-    sys.stdout.flush()
-    sys.exit(status)

@@ -7,7 +7,7 @@ step makes belongs to the service's own role, which may touch no other schema.
 import asyncio
 from importlib.resources import files
 
-from alembic import command, context
+from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
@@ -60,3 +60,10 @@ def run_migrations() -> None:
     """What a service's `env.py` does."""
     context.configure(connection=context.config.attributes["connection"])
     context.run_migrations()
+
+
+def run_script(script: str) -> None:
+    """Run the statements of a script, each of which ends with a semicolon at the end of a line."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            op.execute(statement)

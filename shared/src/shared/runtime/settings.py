@@ -17,6 +17,10 @@ BAD_CONFIGURATION = 78
 """The exit status for a bad setting (sysexits: EX_CONFIG)."""
 
 
+OUR_SOURCES = "/storytailor/support/"
+"""Where the events of our services come from."""
+
+
 class Scope(StrEnum):
     """What an API key may do."""
 
@@ -35,13 +39,14 @@ class ApiKey(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    name: str = Field(min_length=1, max_length=64)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: frozenset[Scope]
     sources: tuple[str, ...] = ("*",)
 
     def may_speak_for(self, source: str) -> bool:
-        return "*" in self.sources or source in self.sources
+        """No key speaks for our own services, whose word counts for more (S9)."""
+        return not source.startswith(OUR_SOURCES) and ("*" in self.sources or source in self.sources)
 
 
 class ApiKeys:

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
-Sent = tuple[bytes, bytes, list[tuple[str, bytes]]]
+from shared.events.envelope import Record
+from shared.messaging.kafka import Kafka
 
 
 @dataclass(frozen=True)
@@ -36,29 +37,8 @@ class Seen:
 
 async def read_topic(kafka_address: str, topic: str) -> list[Seen]:
     """Everything on a topic now, in order per partition."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka_address, enable_auto_commit=False, isolation_level="read_committed"
-    )
-    await consumer.start()
-    try:
-        numbers = consumer.partitions_for_topic(topic)
-        while numbers is None:
-            await consumer._client.force_metadata_update()
-            numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
-        places = [TopicPartition(topic, number) for number in sorted(numbers)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
-        found: list[Seen] = []
-        left = {place for place in places if ends[place] > 0 and await consumer.position(place) < ends[place]}
-        while left:
-            for place, records in (await consumer.getmany(timeout_ms=200)).items():
-                found += [_seen(raw) for raw in records]
-                if await consumer.position(place) >= ends[place]:
-                    left.discard(place)
-        return found
-    finally:
-        await consumer.stop()
+    async with Kafka(kafka_address).watcher([topic]) as watcher:
+        return [_seen(one) for one in await watcher.everything()]
 
 
 async def wait_for_records(
@@ -92,6 +72,6 @@ async def producer(kafka_address: str) -> AsyncIterator[AIOKafkaProducer]:
         await sender.stop()
 
 
-def _seen(raw: Any) -> Seen:
-    headers = {name: value.decode() for name, value in raw.headers}
-    return Seen(raw.topic, raw.partition, raw.offset, (raw.key or b"").decode(), headers, raw.value or b"")
+def _seen(one: Record) -> Seen:
+    headers = {name: value.decode() for name, value in one.headers}
+    return Seen(one.topic, one.partition, one.offset, one.key.decode(), headers, one.value)
