@@ -1,0 +1,270 @@
+"""What the router remembers of a ticket, and what may change it. Every change answers a new value or refuses (E7, R9, S1)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from router.domain.classification import (
+    GIVEN,
+    RIGHTS_HOLDER_CLAIM,
+    Classification,
+    Reading,
+    Topic,
+    UpstreamWords,
+    topic_of,
+)
+from router.domain.escalation import Met, criterion_of, is_answered_in, rises
+from router.domain.routing import RESTRICTED, Placement, place
+from shared.errors import Refusal
+from shared.policy.model import Policy
+from shared.vocabulary import Category, Level, Origin, Subcategory, Team, TicketId, Tier
+
+
+class SafetyStands(Refusal):
+    """Nobody lowers, closes or re-categorises a safety ticket alone."""
+
+    slug = "safety-stands"
+    clause = "S1"
+
+
+class LegalStands(Refusal):
+    """A ticket with legal is not lowered."""
+
+    slug = "legal-stands"
+    clause = "S1"
+
+
+class ClaimStands(Refusal):
+    """A rights-holder claim, a takedown or a cease-and-desist was made: the category follows from it."""
+
+    slug = "claim-stands"
+    clause = "C4"
+
+
+class IsRestricted(Refusal):
+    """Of a restricted ticket the general topics say one thing only."""
+
+    slug = "is-restricted"
+    clause = "S9"
+
+
+class NotLower(Refusal):
+    """The level asked for is above the ticket's."""
+
+    slug = "not-lower"
+    clause = "R9"
+
+
+class NoReason(Refusal):
+    """A person lowers a level with a reason."""
+
+    slug = "no-reason"
+    clause = "R9"
+
+
+class NotAPerson(Refusal):
+    """Only a person of the team lowers a level."""
+
+    slug = "not-a-person"
+    clause = "R9"
+
+
+class UnknownCriterion(Refusal):
+    """The word asked for is not a criterion."""
+
+    slug = "unknown-criterion"
+    clause = "E7"
+
+
+class CriterionOfAnotherCategory(Refusal):
+    """The criterion stands in another category's row and does not hold everywhere."""
+
+    slug = "criterion-of-another-category"
+    clause = "E7"
+
+
+class ReopenedTooLate(Refusal):
+    """A resolved ticket is reopened within seven days; later, upstream opens a new one that follows it."""
+
+    slug = "reopened-too-late"
+    clause = "L12"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The decision in force: the `number`-th about its ticket."""
+
+    id: str
+    number: int
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Ids, facts and the current decision: no word of the customer's."""
+
+    ticket_id: TicketId
+    created_by: str
+    """Source and id of its `created`: the same again is a repetition, another one a mistake."""
+    created_at: datetime
+    tier: Tier
+    requester_id: str
+    ip_id: str | None
+    upstream: UpstreamWords | None
+    classification: Classification
+    criteria: tuple[Met, ...] = ()
+    lowered_to: Level | None = None
+    restricted: bool = False
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    decision: Decision | None = None
+
+    @property
+    def in_force(self) -> Decision:
+        """The current decision; a ticket has one as soon as it is saved."""
+        assert self.decision is not None
+        return self.decision
+
+    def placed(self, policy: Policy) -> Placement:
+        """Where the ticket belongs, by all that is known of it."""
+        if self.restricted:
+            return RESTRICTED
+        return place(self.classification, self.criteria, self.lowered_to, policy)
+
+    def meeting(self, criteria: Iterable[Met], policy: Policy) -> Self:
+        """With the criteria it now meets; those of E5 that make a claim of it change the category (E5)."""
+        known = {met.criterion for met in self.criteria}
+        new = tuple({met.criterion: met for met in criteria if met.criterion not in known}.values())
+        if self.restricted or not new:
+            return self
+        classification = self.classification
+        if _has_claim(new, policy):
+            classification = classification.joined_by(RIGHTS_HOLDER_CLAIM, policy)
+        return self._classified(classification, criteria=(*self.criteria, *new))
+
+    def told(self, reading: Reading, policy: Policy) -> Self:
+        """With what a customer's later words say: of crisis and abuse, and of criteria (E5, E6)."""
+        if self.restricted or not (reading.crisis or reading.criteria):
+            return self
+        classification = self.classification.also_shown_by(reading.evidence)
+        for hit in reading.crisis:
+            classification = classification.joined_by(topic_of(hit), policy)
+        return self._classified(classification).meeting((Met(word, Origin.TEXT) for word in reading.criteria), policy)
+
+    def asked_to_rise(self, word: str, policy: Policy) -> Self:
+        """With the criterion by which a person asks for a rise (E7).
+
+        Raises:
+            Refusal: the ticket is restricted, the word is not in E0, or belongs to another category.
+        """
+        if self.restricted:
+            raise IsRestricted
+        criterion = criterion_of(word)
+        if criterion is None:
+            raise UnknownCriterion
+        if not is_answered_in(self.classification.category, criterion, policy):
+            raise CriterionOfAnotherCategory
+        return self.meeting([Met(criterion, Origin.PERSON)], policy)
+
+    def lowered(self, to: Level, *, reason: str, by_person: bool, policy: Policy) -> Self:
+        """At the lower level a person asked for; the criteria above it no longer hold (R9).
+
+        Raises:
+            Refusal: on safety tickets and tickets with legal (S1), without a person or a reason, or when it is no fall.
+        """
+        now = self.placed(policy)
+        if now.category is Category.SAFETY:
+            raise SafetyStands
+        if now.team in (Team.LEGAL, Team.LEGAL_COMPLIANCE):
+            raise LegalStands
+        if not by_person:
+            raise NotAPerson
+        if not reason.strip():
+            raise NoReason
+        if to.rank > now.level.rank:
+            raise NotLower
+        if to is now.level:
+            return self
+        spent = {rise.met for rise in rises(self.criteria, now.category, policy) if rise.level.rank > to.rank}
+        return replace(self, lowered_to=to, criteria=tuple(met for met in self.criteria if met not in spent))
+
+    def reclassified(self, words: UpstreamWords, policy: Policy) -> Self:
+        """In the category that upstream corrects it to, entering there anew (R9); unknown words are only kept (C2).
+
+        Raises:
+            Refusal: out of safety, or to less inside it (S1); away from a claim that was made (C4).
+        """
+        if self.restricted:
+            raise SafetyStands
+        topic = words.understood()
+        if topic is None:
+            return replace(self, upstream=words)
+        corrected = self._classified(self.classification.corrected_to(topic))
+        if self.classification.category is Category.SAFETY and _weighs_less(corrected, than=self, policy=policy):
+            raise SafetyStands
+        if (
+            _has_claim(self.criteria, policy)
+            and topic.category is not Category.SAFETY
+            and topic.subcategory is not RIGHTS_HOLDER_CLAIM.subcategory
+        ):
+            raise ClaimStands
+        return corrected
+
+    def marked_restricted(self) -> Self:
+        """Reduced to what may be said of it (S9)."""
+        nothing = replace(self.classification, primary=Topic(Category.SAFETY, None, GIVEN), secondary=(), evidence=())
+        return replace(self, classification=nothing, restricted=True, upstream=None, criteria=(), lowered_to=None)
+
+    def resolved(self, at: datetime) -> Self:
+        return replace(self, resolved_at=at)
+
+    def reopened(self, at: datetime, policy: Policy) -> Self:
+        """Open again, if it was resolved before that time (L12).
+
+        Raises:
+            ReopenedTooLate: more than seven days after it was resolved.
+        """
+        if self.resolved_at is None or at <= self.resolved_at:
+            return self
+        if at - self.resolved_at > timedelta(days=policy.clocks.reopen_within_days):
+            raise ReopenedTooLate
+        return replace(self, resolved_at=None)
+
+    def closed(self, at: datetime) -> Self:
+        """
+        Raises:
+            SafetyStands: safety tickets are not closed as spam, duplicate, merged or withdrawn (S1).
+        """
+        if self.classification.category is Category.SAFETY:
+            raise SafetyStands
+        return replace(self, closed_at=at)
+
+    def _classified(self, classification: Classification, **changes: Any) -> Self:
+        """A ticket that changes its category enters anew: what a person lowered no longer counts (R9)."""
+        was = self.classification
+        is_same = (classification.category, classification.subcategory) == (was.category, was.subcategory)
+        lowered_to = self.lowered_to if is_same else None
+        return replace(self, classification=classification, lowered_to=lowered_to, **changes)
+
+
+def _has_claim(criteria: Iterable[Met], policy: Policy) -> bool:
+    """Whether one of them makes a rights-holder claim of any ticket (E5)."""
+    everywhere = policy.escalation.everywhere
+    return any((effect := everywhere.get(met.criterion)) is not None and effect.becomes for met in criteria)
+
+
+def _weighs_less(corrected: Ticket, *, than: Ticket, policy: Policy) -> bool:
+    """Whether a safety ticket would leave safety, fall, lose somebody who is told, or open a lesser incident (S1, S8)."""
+    before, after = than.placed(policy), corrected.placed(policy)
+    return (
+        after.category is not Category.SAFETY
+        or after.level.rank < before.level.rank
+        or not {before.team, *before.also_notified} <= {after.team, *after.also_notified}
+        or _severity(after.subcategory, policy) < _severity(before.subcategory, policy)
+    )
+
+
+def _severity(subcategory: Subcategory | None, policy: Policy) -> int:
+    defaults = policy.safety.severities.get(subcategory) if subcategory else None
+    return defaults.severity if defaults else 0
