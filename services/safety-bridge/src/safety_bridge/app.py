@@ -1,0 +1,70 @@
+"""The page to read first: which event goes to which handler, which timers and routes exist; all wiring."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from safety_bridge import api
+from safety_bridge.domain.paging import lanes_without_end
+from safety_bridge.handlers import KINDS, on_agent_signal, on_routing_assigned, on_unhandled_routing, on_unreadable
+from safety_bridge.settings import SafetyBridgeSettings
+from safety_bridge.store import SafetyUnit
+from safety_bridge.timers import page_who_is_due
+from shared.directory import OnCallRole
+from shared.events.agent import SafetyTicketFlagged, SafetyUnreadable
+from shared.events.envelope import Event, Received
+from shared.events.routing import RoutingAssigned
+from shared.events.topics import AGENT, ROUTING, Lane
+from shared.messaging.consumer import Consumer
+from shared.messaging.kafka import Kafka
+from shared.messaging.outbox import Relay
+from shared.messaging.ticker import Ticker
+from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.database import Database
+from shared.runtime.http import create_api
+from shared.runtime.lifecycle import App, Part
+from shared.runtime.now import Now
+from shared.runtime.settings import ApiKeys
+
+NAME = "safety-bridge"
+Handler = Callable[[Received[Any], SafetyUnit], None]
+
+SUBSCRIPTIONS: Mapping[type[Event], Handler] = {
+    **dict.fromkeys(KINDS, on_agent_signal),
+    SafetyTicketFlagged: on_agent_signal,
+    SafetyUnreadable: on_agent_signal,
+    RoutingAssigned: on_routing_assigned,
+}
+
+
+def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
+    """The safety-bridge, wired. Signals, pages and commands have connections of their own: they wait behind nothing."""
+    policy = settings.policy()
+    directory = settings.directory()
+    reachable = frozenset(role.value for role in OnCallRole if directory.people(role))
+    make = partial(SafetyUnit, policy=policy, reachable=reachable)
+    relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
+
+    def wake(lane: Lane) -> None:
+        relays[lane].wake()
+
+    urgent_units = UnitsOfWork(urgent, make, now=now, wake=wake)
+    bulk_units = UnitsOfWork(bulk, make, now=now, wake=wake)
+    signals = Consumer("support.safety-bridge", [AGENT], SUBSCRIPTIONS, urgent_units, kafka, unreadable=on_unreadable)
+    routed = Consumer(
+        "support.safety-bridge.routing", [ROUTING], SUBSCRIPTIONS, bulk_units, kafka, unreadable=on_unhandled_routing
+    )
+    pages = Ticker("pages", partial(page_who_is_due, urgent_units))
+    parts: list[Part] = [signals, routed, pages, *relays.values()]
+
+    def directory_check() -> str | None:
+        silent = lanes_without_end(policy, reachable)
+        return f"nobody to reach at the end of: {', '.join(silent)}" if silent else None
+
+    http = create_api(
+        NAME,
+        keys=ApiKeys(settings.api_keys),
+        checks={"directory": directory_check} | {part.name: part.failing for part in parts},
+    )
+    http.include_router(api.routes(urgent_units, policy))
+    return App(http, parts)

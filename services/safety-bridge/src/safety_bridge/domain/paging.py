@@ -1,0 +1,108 @@
+"""Who is paged next, and when.
+
+There is no last page: the end of a ladder repeats until every role that has to has acknowledged (S4).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from safety_bridge.domain.incident import ON_CALL_FOR, Facts, Incident
+from shared.policy.model import PagingLadder, PagingLane, Policy
+from shared.vocabulary import IncidentClass, Severity
+
+LAST_RESPONDER = "last_responder"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: to whom, on which step of which lane. `late_by` is how long the page before it has been missing."""
+
+    lane: PagingLane
+    step: int
+    repeat: int
+    roles: tuple[str, ...]
+    late_by: timedelta
+
+
+def lane_of(facts: Facts) -> PagingLane:
+    """The ladder of the policy that this incident climbs (S4)."""
+    if IncidentClass.CRISIS in facts.classes or facts.severity is Severity.CRITICAL:
+        return PagingLane.CRISIS
+    if IncidentClass.MANDATORY_REPORT in facts.classes:
+        return PagingLane.MANDATORY_REPORT
+    return PagingLane(facts.severity.word)
+
+
+def next_page(
+    incident: Incident, *, now: datetime, reachable: Collection[str], policy: Policy
+) -> tuple[Incident, Page | None]:
+    """The incident after a look at `now`, and the page due by then, if one is.
+
+    After an outage it is the page that belongs to now, once; the missed ones are not repeated. A step without anybody to
+    reach gives way to the next one at once (S4).
+    """
+    if incident.next_page_at is None or now < incident.next_page_at:
+        return incident, None
+    lane = lane_of(incident.facts)
+    ladder = policy.safety.paging[lane]
+    started_at = incident.epoch_started_at
+    number = max(incident.next_page, _number_at(ladder, started_at, now))
+    if _time_of(ladder, started_at, number) > now:
+        return replace(incident, next_page_at=_time_of(ladder, started_at, number)), None
+    number, roles = _first_with_people(ladder, number, incident, reachable, policy)
+    last = len(ladder.steps) - 1
+    page = Page(lane, min(number, last), max(0, number - last), roles, now - incident.next_page_at)
+    return replace(incident, next_page=number + 1, next_page_at=_time_of(ladder, started_at, number + 1)), page
+
+
+def lanes_without_end(policy: Policy, reachable: Collection[str]) -> tuple[PagingLane, ...]:
+    """The lanes whose ladder ends with nobody to reach: the service is not ready to page on them (S4)."""
+    return tuple(
+        lane
+        for lane, ladder in policy.safety.paging.items()
+        if not set(ladder.steps[-1].roles) & set(reachable) or _lacks_last_responder(ladder, reachable)
+    )
+
+
+def _lacks_last_responder(ladder: PagingLadder, reachable: Collection[str]) -> bool:
+    return LAST_RESPONDER in ladder.steps[-1].roles and LAST_RESPONDER not in reachable
+
+
+def _first_with_people(
+    ladder: PagingLadder, number: int, incident: Incident, reachable: Collection[str], policy: Policy
+) -> tuple[int, tuple[str, ...]]:
+    """The first step from `number` on that reaches somebody. If none does, its last one is paged all the same."""
+    last = len(ladder.steps) - 1
+    for candidate in range(number, max(number, last) + 1):
+        wanted = _wanted(ladder.steps[min(candidate, last)].roles, incident, policy)
+        if roles := tuple(role for role in wanted if role in reachable):
+            return candidate, roles
+    return max(number, last), ladder.steps[last].roles
+
+
+def _wanted(roles: tuple[str, ...], incident: Incident, policy: Policy) -> tuple[str, ...]:
+    """Once some have acknowledged, only those who stand for the missing roles are paged, and the last responder (S4)."""
+    if not incident.roles_acknowledged:
+        return roles
+    missing = {LAST_RESPONDER}.union(*(ON_CALL_FOR.get(role, {role}) for role in incident.roles_missing(policy)))
+    return tuple(role for role in roles if role in missing)
+
+
+def _number_at(ladder: PagingLadder, started_at: datetime, now: datetime) -> int:
+    """The number of the page that belongs to `now`; 0 also before the first one."""
+    elapsed = now - started_at
+    if (beyond := elapsed - _after(ladder, len(ladder.steps) - 1)) >= timedelta(0):
+        return len(ladder.steps) - 1 + beyond // timedelta(minutes=ladder.then_every_minutes)
+    return max((n for n in range(len(ladder.steps)) if _after(ladder, n) <= elapsed), default=0)
+
+
+def _time_of(ladder: PagingLadder, started_at: datetime, number: int) -> datetime:
+    return started_at + _after(ladder, number)
+
+
+def _after(ladder: PagingLadder, number: int) -> timedelta:
+    """How long after the epoch's start the page of this number is due; pages beyond the ladder repeat its last step."""
+    last = len(ladder.steps) - 1
+    minutes = ladder.steps[min(number, last)].after_minutes + max(0, number - last) * ladder.then_every_minutes
+    return timedelta(minutes=minutes)

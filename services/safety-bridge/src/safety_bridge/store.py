@@ -1,0 +1,234 @@
+"""The tables of the safety-bridge and all of its SQL.
+
+An incident is one document; beside it stands only what is searched by. Aliases are the names under which it is known: the
+agent's incident id, tickets, a producer of unreadable records. No table holds a word of an event (S5).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import ClassVar
+
+import asyncpg
+from pydantic import TypeAdapter
+
+from safety_bridge.domain import identity, signal
+from safety_bridge.domain.identity import Identity, IncidentRef
+from safety_bridge.domain.incident import Incident
+from shared.errors import TransientFailure
+from shared.events.agent import AgentEvent, SafetyTicketFlagged, SafetyUnreadable
+from shared.events.envelope import Event, Received
+from shared.events.routing import RoutingAssigned
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.policy.model import Policy
+from shared.runtime.database import Connection
+from shared.vocabulary import Category, TicketId
+
+REFERENCES_TRIED = 4
+LISTED = 100
+
+_DOCUMENT = TypeAdapter(Incident)
+_KNOWN = """
+select identity, ref, version, document::text
+from incident_alias join incident using (ref)
+where identity = any($1::bytea[]) order by ref for update of incident
+"""
+_TAKEN = "select ref from incident where ref = any($1::text[])"
+_ONE = "select ref, version, document::text from incident where ref = $1 for update"
+_DUE = """
+select ref, version, document::text from incident where next_page_at <= $1
+order by next_page_at limit $2 for update skip locked
+"""
+_WRITE = """
+insert into incident as known (ref, document, version, next_page_at, opened_at)
+select * from unnest($1::text[], $2::jsonb[], $3::int[], $4::timestamptz[], $5::timestamptz[])
+         as row (ref, document, version, next_page_at, opened_at)
+order by ref
+on conflict (ref) do update
+    set document = excluded.document, version = excluded.version, next_page_at = excluded.next_page_at
+    where known.version = excluded.version - 1
+"""
+_NAME = """
+insert into incident_alias (identity, kind, name, ref)
+select * from unnest($1::bytea[], $2::text[], $3::text[], $4::text[]) as row (identity, kind, name, ref)
+order by identity
+on conflict do nothing
+"""
+_HAND_OVER = "update incident_alias set ref = $2 where ref = $1"
+_READ = "select document::text from incident where ref = $1"
+_LIST = """
+select document::text from incident
+where ($1::text is null or ref in (select ref from incident_alias where kind = 'agent' and name = $1))
+  and ($2::text is null or ref in (select ref from incident_alias where kind = 'ticket' and name = $2))
+order by opened_at desc limit $3
+"""
+
+
+def identities_of(message: Received[Event]) -> tuple[Identity, ...]:
+    """The incidents that a message speaks of, the one it belongs to first; none where it is no signal."""
+    event, envelope = message.event, message.envelope
+    match event:
+        case SafetyUnreadable():
+            return (identity.of_unreadable(envelope.source),)
+        case SafetyTicketFlagged() if ticket_id := signal.ticket_of(event):
+            return (identity.of_ticket(ticket_id),)
+        case AgentEvent():
+            return signal.identities_of(event, source=envelope.source, event_id=envelope.id)
+        case RoutingAssigned(category=Category.SAFETY, restricted=False):
+            return (identity.of_ticket(TicketId(event.ticket_id)),)
+    return ()
+
+
+class Incidents:
+    """The incidents that a unit of work has in hand."""
+
+    def __init__(self) -> None:
+        self._by_ref: dict[IncidentRef, Incident] = {}
+        self._versions: dict[IncidentRef, int] = {}
+        self._ref_of: dict[bytes, IncidentRef] = {}
+        self._taken: set[IncidentRef] = set()
+        self._changed: set[IncidentRef] = set()
+        self._new_names: list[tuple[Identity, IncidentRef]] = []
+        self._handed_over: list[tuple[IncidentRef, IncidentRef]] = []
+
+    def find(self, wanted: Identity) -> Incident | None:
+        """The incident known under this name; where it goes on as another one, that.
+
+        Raises:
+            TransientFailure: it was merged into another one while we waited for it.
+        """
+        ref = self._ref_of.get(wanted.key)
+        while ref is not None:
+            if ref not in self._by_ref:
+                raise TransientFailure("an incident was merged meanwhile")
+            found = self._by_ref[ref]
+            if found.continues_in is None:
+                return found
+            ref = found.continues_in
+        return None
+
+    def free_reference(self, born_as: Identity) -> IncidentRef:
+        """The reference of an incident born now.
+
+        Raises:
+            TransientFailure: all that were looked for are taken, which does not happen before there are many millions.
+        """
+        for ref in islice(identity.references(born_as), REFERENCES_TRIED):
+            if ref not in self._taken and ref not in self._by_ref:
+                return ref
+        raise TransientFailure("no free incident reference")
+
+    def save(self, incident: Incident, names: Iterable[Identity] = ()) -> None:
+        """Keep the incident, from now on also known under these names."""
+        self._by_ref[incident.ref] = incident
+        self._changed.add(incident.ref)
+        for name in names:
+            if name.key not in self._ref_of:
+                self._ref_of[name.key] = incident.ref
+                self._new_names.append((name, incident.ref))
+
+    def hand_over(self, gone: Incident, to: Incident) -> None:
+        """Whatever is said of the one from now on belongs to the other."""
+        self._handed_over.append((gone.ref, to.ref))
+
+    async def load(self, connection: Connection, wanted: Collection[Identity]) -> None:
+        """Read and lock the incidents of these names, and see which references are taken for those that are new."""
+        keys = {one.key for one in wanted if one.key not in self._ref_of}
+        if not keys:
+            return
+        for row in await connection.fetch(_KNOWN, list(keys)):
+            self._ref_of[row["identity"]] = row["ref"]
+            self._take(row)
+        candidates = {
+            ref
+            for one in wanted
+            if one.key not in self._ref_of
+            for ref in islice(identity.references(one), REFERENCES_TRIED)
+        }
+        if candidates:
+            self._taken |= {row["ref"] for row in await connection.fetch(_TAKEN, list(candidates))}
+
+    async def load_one(self, connection: Connection, ref: str) -> Incident | None:
+        """Read and lock one incident."""
+        row = await connection.fetchrow(_ONE, ref)
+        return self._take(row) if row else None
+
+    async def load_due(self, connection: Connection, *, now: datetime, limit: int) -> Sequence[Incident]:
+        """Read and lock the incidents somebody has to be paged for now, and that no other replica has in hand."""
+        return [self._take(row) for row in await connection.fetch(_DUE, now, limit)]
+
+    async def write(self, connection: Connection) -> None:
+        """
+        Raises:
+            TransientFailure: another transaction was first; the same work may be tried again.
+        """
+        if not self._changed:
+            return
+        changed = [self._by_ref[ref] for ref in self._changed]
+        written = await connection.execute(
+            _WRITE,
+            [one.ref for one in changed],
+            [_DOCUMENT.dump_json(one).decode() for one in changed],
+            [self._versions.get(one.ref, 0) + 1 for one in changed],
+            [one.next_page_at for one in changed],
+            [one.opened_at for one in changed],
+        )
+        named = await connection.execute(
+            _NAME,
+            [name.key for name, _ in self._new_names],
+            [name.kind.value for name, _ in self._new_names],
+            [name.name for name, _ in self._new_names],
+            [ref for _, ref in self._new_names],
+        )
+        if (written, named) != (f"INSERT 0 {len(changed)}", f"INSERT 0 {len(self._new_names)}"):
+            raise TransientFailure("an incident was changed meanwhile")
+        for gone, to in self._handed_over:
+            await connection.execute(_HAND_OVER, gone, to)
+
+    def _take(self, row: asyncpg.Record) -> Incident:
+        ref = IncidentRef(row["ref"])
+        if ref not in self._by_ref:
+            self._by_ref[ref] = _DOCUMENT.validate_json(row["document"])
+            self._versions[ref] = row["version"]
+        return self._by_ref[ref]
+
+
+class SafetyUnit(UnitOfWork):
+    """A unit of work with incidents, the policy, and the roles somebody holds."""
+
+    service: ClassVar[str] = "safety-bridge"
+
+    def __init__(self, connection: Connection, now: datetime, *, policy: Policy, reachable: frozenset[str]) -> None:
+        super().__init__(connection, now)
+        self.policy = policy
+        self.reachable = reachable
+        self.incidents = Incidents()
+        self._later: list[tuple[Sequence[Identity], Callable[[], None]]] = []
+
+    async def load(self, messages: Sequence[Received[Event]]) -> None:
+        await self.incidents.load(self.connection, [one for message in messages for one in identities_of(message)])
+
+    def after_loading(self, wanted: Sequence[Identity], do: Callable[[], None]) -> None:
+        """Do it before saving, once these incidents have been read: what no batch could foresee."""
+        self._later.append((wanted, do))
+
+    async def save(self) -> None:
+        if self._later:
+            await self.incidents.load(self.connection, [one for wanted, _ in self._later for one in wanted])
+            for _, do in self._later:
+                do()
+        await self.incidents.write(self.connection)
+
+
+async def read_incident(connection: Connection, ref: str) -> Incident | None:
+    """One incident, as last written; nothing is locked."""
+    document = await connection.fetchval(_READ, ref)
+    return _DOCUMENT.validate_json(document) if document else None
+
+
+async def list_incidents(
+    connection: Connection, *, agent_incident_id: str | None, ticket_id: str | None
+) -> list[Incident]:
+    """The latest incidents, of this agent's id and of this ticket where they are given."""
+    rows = await connection.fetch(_LIST, agent_incident_id, ticket_id, LISTED)
+    return [_DOCUMENT.validate_json(row["document"]) for row in rows]

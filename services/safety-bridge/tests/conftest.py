@@ -1,0 +1,225 @@
+"""The bridge in two forms: with incidents in memory, and as the service on a real database."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+import yaml
+
+from deploy.engines import Engines
+from safety_bridge import handlers
+from safety_bridge.app import SUBSCRIPTIONS, build
+from safety_bridge.domain.incident import Incident
+from safety_bridge.settings import SafetyBridgeSettings
+from safety_bridge.store import Incidents, SafetyUnit
+from shared.errors import DeadLetterCode
+from shared.events.envelope import Event, Outgoing, Received, Record
+from shared.events.topics import TOPIC_OF
+from shared.messaging.kafka import Kafka
+from shared.messaging.outbox import unpack_headers
+from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.model import Policy
+from shared.runtime.database import Database
+from shared.runtime.lifecycle import App
+from shared.runtime.migrate import migrate
+from shared.testing.builders import wire
+from shared.testing.time import FakeNow
+
+EVERYBODY = frozenset({"primary", "secondary", "lead", "safety_team", "legal_compliance", "last_responder"})
+
+
+class MemoryUnit(SafetyUnit):
+    """Reads and writes nothing: what it has in hand is all there is."""
+
+    async def load(self, messages: Sequence[Received[Event]]) -> None:
+        pass
+
+    async def save(self) -> None:
+        for _, do in self._later:
+            do()
+
+
+class Bridge:
+    """What a test says and asks. `told` is everything emitted so far."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.now = FakeNow()
+        self.policy = policy
+        self.reachable = EVERYBODY
+        self.incidents = Incidents()
+        self.told: list[Outgoing] = []
+
+    def unit(self) -> MemoryUnit:
+        unit = MemoryUnit(None, self.now(), policy=self.policy, reachable=self.reachable)
+        unit.incidents = self.incidents
+        return unit
+
+    async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> list[Outgoing]:
+        """An event is consumed; answers what was emitted."""
+        return await self.hear_again(wire(event_class, data, **({"occurred_at": self.now()} | envelope)))
+
+    async def hear_again(self, message: Received[Any]) -> list[Outgoing]:
+        """The same message is consumed, as if the inbox did not know it."""
+        unit = self.unit()
+        unit.because_of(message)
+        SUBSCRIPTIONS[type(message.event)](message, unit)
+        return await self._done(unit)
+
+    async def cannot_read(self, record: Record, code: DeadLetterCode) -> list[Outgoing]:
+        unit = self.unit()
+        handlers.on_unreadable(record, code, unit)
+        return await self._done(unit)
+
+    async def acknowledge(self, role: str = "support", *, ref: str = "", epoch: int = 0) -> list[Outgoing]:
+        """Somebody acknowledges; where not said otherwise, the only incident in its current epoch."""
+        unit = self.unit()
+        known = self.incident(ref)
+        handlers.acknowledge_incident(known, unit, epoch=epoch or known.epoch, actor_id=f"{role}-1", actor_role=role)
+        return await self._done(unit)
+
+    async def raise_it(self, **what: Any) -> list[Outgoing]:
+        unit = self.unit()
+        known = self.incident()
+        what = {"epoch": known.epoch, "severity": None, "incident_class": None} | what
+        handlers.raise_incident(known, unit, actor_id="lead-1", actor_role="support", **what)
+        return await self._done(unit)
+
+    async def look(self) -> list[Outgoing]:
+        """The timer looks for pages that are due."""
+        unit = self.unit()
+        for incident in self.all():
+            if incident.next_page_at is not None and incident.next_page_at <= self.now():
+                handlers.page(incident, unit)
+        return await self._done(unit)
+
+    def all(self) -> list[Incident]:
+        return list(self.incidents._by_ref.values())
+
+    def incident(self, ref: str = "") -> Incident:
+        """The incident of this reference, or the only one."""
+        (found,) = [one for one in self.all() if ref in ("", one.ref)]
+        return found
+
+    async def _done(self, unit: MemoryUnit) -> list[Outgoing]:
+        await unit.save()
+        for outgoing in unit.emitted:
+            assert TOPIC_OF[outgoing.wire_type].name == outgoing.topic
+        self.told += unit.emitted
+        return unit.emitted
+
+
+NOBODY = "127.0.0.1:9"
+DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
+KEYS = {"support": ["incidents:read", "incidents:act"], "reader": ["incidents:read"], "stranger": ["tickets:read"]}
+
+
+def as_settings(**values: Any) -> SafetyBridgeSettings:
+    keys = [
+        {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": scopes}
+        for name, scopes in KEYS.items()
+    ]
+    return SafetyBridgeSettings.model_validate(
+        {
+            "kafka_bootstrap_servers": NOBODY,
+            "database_url": NOBODY,
+            "directory_file": DEMO_DIRECTORY,
+            "api_keys": keys,
+            **values,
+        }
+    )
+
+
+class Service:
+    """The service on a database of its own; it runs nothing by itself. What leaves is read from its outbox."""
+
+    def __init__(self, settings: SafetyBridgeSettings, policy: Policy) -> None:
+        url = settings.database_url.get_secret_value()
+        self.now = FakeNow()
+        self.databases = [Database(url, schema="safety_bridge") for _ in range(2)]
+        kafka = Kafka(settings.kafka_bootstrap_servers, topic_prefix=settings.topic_prefix)
+        self.app: App = build(settings, now=self.now, kafka=kafka, bulk=self.databases[0], urgent=self.databases[1])
+        self.app.api.state.started = True
+        transport = httpx2.ASGITransport(self.app.api)
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://safety-bridge")
+        make = partial(SafetyUnit, policy=policy, reachable=EVERYBODY)
+        self.units = UnitsOfWork(self.databases[0], make, now=self.now, wake=lambda lane: None)
+
+    async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> None:
+        """An event is consumed, in a transaction of its own."""
+        message = wire(event_class, data, **({"occurred_at": self.now()} | envelope))
+        async with self.units.begin() as unit:
+            await unit.load([message])
+            unit.because_of(message)
+            SUBSCRIPTIONS[event_class](message, unit)
+
+    async def get(self, path: str, *, key: str = "support", method: str = "GET") -> httpx2.Response:
+        return await self.client.request(method, path, headers={"authorization": f"Bearer {key}"})
+
+    async def post(self, path: str, body: Any, *, key: str = "support") -> httpx2.Response:
+        return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+
+    async def one(self) -> Any:
+        """The only incident."""
+        (found,) = (await self.get("/v1/incidents")).json()["incidents"]
+        return found
+
+    async def rows(self, query: str) -> list[asyncpg.Record]:
+        async with self.databases[0].connection() as connection:
+            found: list[asyncpg.Record] = await connection.fetch(query)
+            return found
+
+    async def left(self) -> list[str]:
+        """The facts in the outbox, in order."""
+        rows = await self.rows("select headers from outbox order by seq")
+        return [dict(unpack_headers(row["headers"]))["ce_type"].decode().rsplit(".", 2)[1] for row in rows]
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        for database in self.databases:
+            await database.close()
+
+
+@pytest.fixture(scope="module")
+def bridge_url(engines: Engines) -> Iterator[str]:
+    """A database with the tables of the bridge, for the tests of one module."""
+    name = f"bridge_{secrets.token_hex(4)}"
+    url = engines.database_url.rpartition("/")[0] + f"/{name}"
+    asyncio.run(_execute(engines.database_url, f"create database {name}"))
+    asyncio.run(migrate(url, schema="safety_bridge", package="safety_bridge"))
+    yield url
+    asyncio.run(_execute(engines.database_url, f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+async def service(bridge_url: str, policy: Policy) -> AsyncIterator[Service]:
+    """The service with empty tables, and with Kafka away."""
+    service = Service(as_settings(database_url=bridge_url), policy)
+    yield service
+    await service.rows("truncate incident, incident_alias, outbox")
+    await service.close()
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    return Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+
+
+@pytest.fixture
+def bridge(policy: Policy) -> Bridge:
+    return Bridge(policy)

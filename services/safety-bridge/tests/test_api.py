@@ -1,0 +1,161 @@
+"""What a person sees and may do: acknowledge and raise, and nothing that silences (S1, S4)."""
+
+from typing import Any
+
+import pytest
+
+from safety_bridge.timers import page_who_is_due
+from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyMandatoryReportTriggered
+
+CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
+SUPPORT = {"id": "sam", "role": "support"}
+LEGAL = {"id": "lea", "role": "legal_compliance"}
+
+
+async def test_an_incident_is_shown_with_all_that_a_person_needs(service: Any) -> None:
+    """Design 3.3: state, tracks and deadlines; the evidence is not here (S5)."""
+    await service.hear(SafetyCrisisDetected, CRISIS | {"responses": ["crisis_intervention"]})
+    listed = await service.one()
+    ref = listed["incident_ref"]
+    shown = (await service.get(f"/v1/incidents/{ref}", key="reader")).json()
+    assert shown == listed
+    assert shown == {
+        "incident_ref": ref,
+        "agent_incident_id": "A-1",
+        "ticket_id": shown["ticket_id"],
+        "mode": "live",
+        "epoch": 1,
+        "severity_working": "critical",
+        "severity_peak": "critical",
+        "classes": ["crisis"],
+        "responses": ["crisis_intervention"],
+        "tracks": {"handling": "paging", "report": "not_required", "guardian": "none", "intervention": "none"},
+        "flags": [],
+        "detected_at": "2026-03-03T15:00:00.000000Z",
+        "opened_at": "2026-03-03T15:00:00.000000Z",
+        "deadlines": {"acknowledge_by": "2026-03-03T15:05:00.000000Z"},
+        "roles_missing": ["support"],
+        "acknowledgements": [],
+        "next_page_at": "2026-03-03T15:02:00.000000Z",
+        "continues_in": None,
+    }
+
+
+async def test_an_acknowledgement_stops_the_pages(service: Any) -> None:
+    """SN-01 to its end: acknowledged once, told once, paged no more (S4)."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}/acknowledge"
+    for _ in range(2):
+        answer = await service.post(path, {"epoch": 1, "actor": SUPPORT})
+        assert (answer.status_code, answer.json()["tracks"]["handling"]) == (200, "acknowledged")
+    assert answer.json()["acknowledgements"] == [
+        {"epoch": 1, "role": "support", "actor_id": "sam", "at": "2026-03-03T15:00:00.000000Z"}
+    ]
+    service.now.advance(hours=1)
+    assert await page_who_is_due(service.units) is False
+    assert await service.left() == [
+        "incident_opened",
+        "page_requested",
+        "created",
+        "restricted",
+        "incident_acknowledged",
+    ]
+
+
+async def test_without_an_acknowledgement_the_timer_pages_again(service: Any) -> None:
+    """SN-07, invariant 15 (S4)."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    for minutes in (2, 2, 1):
+        service.now.advance(minutes=minutes)
+        await page_who_is_due(service.units)
+        await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == 4
+
+
+async def test_an_acknowledgement_of_what_has_changed_is_refused(service: Any) -> None:
+    """SN-06: 409 with a slug, and the clause that says why (S4)."""
+    await service.hear(SafetyMandatoryReportTriggered, {"agent_incident_id": "A-1", "severity": "high"})
+    await service.hear(SafetyIncidentUpdated, CRISIS)
+    incident = await service.one()
+    answer = await service.post(f"/v1/incidents/{incident['incident_ref']}/acknowledge", {"epoch": 1, "actor": SUPPORT})
+    problem = answer.json()
+    assert (answer.status_code, problem["type"], problem["clause"]) == (409, "/problems/epoch-has-passed", "S4")
+    assert (await service.one()) == incident
+
+
+async def test_a_report_needs_support_and_legal(service: Any) -> None:
+    """S4: and a role that is not asked cannot answer for them (invariant 18)."""
+    await service.hear(SafetyMandatoryReportTriggered, {"agent_incident_id": "A-1", "severity": "high"})
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}/acknowledge"
+    missing = []
+    for actor in (SUPPORT, LEGAL):
+        missing.append((await service.post(path, {"epoch": 1, "actor": actor})).json()["roles_missing"])
+    assert missing == [["legal_compliance"], []]
+    refused = await service.post(path, {"epoch": 1, "actor": {"id": "tim", "role": "safety_team"}})
+    assert refused.json()["type"] == "/problems/role-not-required"
+
+
+async def test_a_person_raises_by_severity_or_by_class_and_never_lowers(service: Any) -> None:
+    """S1."""
+    await service.hear(SafetyIncidentUpdated, {"agent_incident_id": "A-1", "severity": "high"})
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}/raise"
+    raised = await service.post(path, {"epoch": 1, "actor": SUPPORT, "class": "mandatory_report"})
+    assert (raised.json()["epoch"], raised.json()["roles_missing"]) == (2, ["legal_compliance", "support"])
+    refused = await service.post(path, {"epoch": 2, "actor": SUPPORT, "severity": "low"})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/severity-never-falls")
+    raised = await service.post(path, {"epoch": 2, "actor": SUPPORT, "severity": "critical"})
+    assert (raised.json()["severity_peak"], raised.json()["epoch"]) == ("critical", 3)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+async def test_opening_a_link_changes_nothing(service: Any, method: str) -> None:
+    """SN-37, invariant 22: mail scanners open every link (S4)."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    before = await service.rows("select * from incident")
+    ref = before[0]["ref"]
+    for path in ("", "/acknowledge", "/raise"):
+        await service.get(f"/v1/incidents/{ref}{path}", method=method)
+    assert await service.rows("select * from incident") == before
+    assert len(await service.left()) == 4
+
+
+@pytest.mark.parametrize("ref", ["SI-00000000", "nonsense", "%00", "SI-" + "0" * 300])
+async def test_what_is_unknown_is_not_found(service: Any, ref: str) -> None:
+    """Design 3.3."""
+    assert (await service.get(f"/v1/incidents/{ref}")).status_code == 404
+    for command in ("acknowledge", "raise"):
+        body = {"epoch": 1, "actor": SUPPORT, "severity": "high"}
+        assert (await service.post(f"/v1/incidents/{ref}/{command}", body)).status_code == 404
+    assert (await service.get(f"/v1/incidents?ticket_id={ref}")).json() == {"incidents": []}
+
+
+async def test_who_may_only_read_cannot_act(service: Any) -> None:
+    """Design 3.3: scopes incidents:read and incidents:act."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}"
+    body = {"epoch": 1, "actor": SUPPORT}
+    assert (await service.post(f"{path}/acknowledge", body, key="reader")).status_code == 403
+    assert (await service.post(f"{path}/acknowledge", body, key="nobody")).status_code == 401
+    assert (await service.get(path, key="stranger")).status_code == 403
+    assert (await service.get("/v1/incidents", key="nobody")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        ("acknowledge", {"epoch": "zq-canary", "actor": SUPPORT}),
+        ("acknowledge", {"epoch": 1, "actor": {"id": "zq-canary\n", "role": "support"}}),
+        ("acknowledge", {"epoch": 1, "actor": {"id": "sam", "role": "zq-canary"}}),
+        ("acknowledge", ["zq-canary"]),
+        ("raise", {"epoch": 1, "actor": SUPPORT, "severity": "zq-canary"}),
+        ("raise", {"epoch": 1, "actor": SUPPORT, "class": "zq-canary"}),
+        ("raise", {"epoch": 1, "actor": SUPPORT}),
+        ("raise", {"epoch": 1, "actor": SUPPORT, "severity": "high", "class": "crisis"}),
+    ],
+)
+async def test_a_command_that_means_nothing_is_told_where_and_not_what(service: Any, command: str, body: Any) -> None:
+    """Design 3.3: no error repeats a submitted value (S5)."""
+    answer = await service.post(f"/v1/incidents/SI-00000000/{command}", body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert answer.json()["errors"]
+    assert "zq-canary" not in answer.text
