@@ -1,0 +1,1 @@
+"""`supportctl`: what an operator asks a running system, on the command line."""

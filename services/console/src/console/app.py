@@ -1,0 +1,126 @@
+"""The commands of `supportctl`."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from console.dead_letters import DeadLetters, Unanswered
+from console.settings import ConsoleSettings, Installation, NotFound
+from console.timeline import Line, line_of, timeline
+from shared.errors import TransientFailure
+from shared.events.topics import TOPICS
+from shared.messaging.kafka import Kafka
+
+app = typer.Typer(
+    help="Ask a running support system.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+dlq = typer.Typer(help="Records set aside: list, look at one, put back.", no_args_is_help=True)
+app.add_typer(dlq, name="dlq")
+out = Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def tail(
+    topic: Annotated[str, typer.Option(help="Only topics whose name contains this.")] = "",
+    beginning: Annotated[bool, typer.Option(help="Everything from the beginning, then go on.")] = False,
+) -> None:
+    """Show events of all topics as they come, one line each; ids and codes, no customer's words."""
+    with _failures_told():
+        asyncio.run(_tail(_installation(), topic, beginning))
+
+
+@app.command()
+def ticket(ticket_id: str) -> None:
+    """Show everything that happened to a ticket, over all topics."""
+    with _failures_told():
+        lines = asyncio.run(_timeline(_installation(), ticket_id))
+    if not lines:
+        out.print(f"nothing is known of {ticket_id}", markup=False)
+        raise typer.Exit(1)
+    for line in lines:
+        _print(line)
+
+
+@dlq.command("list")
+def list_letters(service: Annotated[str | None, typer.Option(help="Only this service's.")] = None) -> None:
+    """List what was set aside, oldest first."""
+    table = Table("name", "code", "state", "topic", "offset", "key", "tries", "since (UTC)", box=None, pad_edge=False)
+    with _failures_told():
+        for letter in DeadLetters(_installation()).find(service):
+            f = letter.fields
+            place = f"{f['partition']}@{f['offset']}"
+            cells = (letter.name, f["code"], f["state"], f["topic"], place, f["key"], f["attempts"], f["created_at"])
+            table.add_row(*map(str, cells))
+    out.print(table if table.row_count else "no dead letters")
+
+
+@dlq.command()
+def show(letter: str) -> None:
+    """Show one record with its headers and bytes: it may hold a customer's words."""
+    with _failures_told():
+        fields = DeadLetters(_installation()).get(letter).fields
+    for name, value in fields.items():
+        out.print(f"{name}: {value}", markup=False)
+
+
+@dlq.command()
+def redrive(
+    letters: Annotated[list[str] | None, typer.Argument(help="Names as `dlq list` shows them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are set aside.")] = False,
+    service: Annotated[str | None, typer.Option(help="With --all: only this service's.")] = None,
+) -> None:
+    """Put records back through their handlers; a parked one brings all parked records of its ticket, in order."""
+    with _failures_told():
+        found = DeadLetters(_installation())
+        names = [letter.name for letter in found.find(service)] if everything else letters or []
+        handled, failing = found.redrive(names)
+    out.print(f"handled {handled}, still failing {failing}")
+    if failing:
+        raise typer.Exit(1)
+
+
+async def _tail(installation: Installation, part: str, beginning: bool) -> None:
+    topics = [topic.name for topic in TOPICS if part in topic.name]
+    async with _kafka(installation).watcher(topics) as watcher:
+        if beginning:
+            for record in sorted(await watcher.everything(), key=lambda record: record.timestamp):
+                _print(line_of(record))
+        else:
+            await watcher.skip_to_end()
+        async for record in watcher.follow():
+            _print(line_of(record))
+
+
+async def _timeline(installation: Installation, ticket_id: str) -> list[Line]:
+    names = [topic.name for topic in TOPICS] + [t.dead_letters(group) for t in TOPICS for group in t.consumers]
+    async with _kafka(installation).watcher(names) as watcher:
+        return timeline(ticket_id, await watcher.everything())
+
+
+def _print(line: Line) -> None:
+    out.print(f"{line.at}  {line.topic:24} {line.key:20} {line.fact:32} {line.detail}", markup=False)
+
+
+def _kafka(installation: Installation) -> Kafka:
+    return Kafka(installation.kafka, topic_prefix=installation.topic_prefix, client_id="supportctl")
+
+
+def _installation() -> Installation:
+    return ConsoleSettings().installation()
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """A sentence and exit status 1 instead of a trace."""
+    try:
+        yield
+    except (NotFound, Unanswered, TransientFailure) as failure:
+        Console(stderr=True).print(str(failure), markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
