@@ -1,0 +1,89 @@
+"""The page to read first: which event goes to which handler, and what runs in this process."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from shared.events.envelope import Event, Received
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.ticket import (
+    TicketAcknowledged,
+    TicketClosed,
+    TicketCreated,
+    TicketMessageAdded,
+    TicketReopened,
+    TicketResolved,
+    TicketRestricted,
+    TicketStatusChanged,
+)
+from shared.events.topics import ROUTING, TICKET, Lane
+from shared.messaging.consumer import Consumer
+from shared.messaging.dead_letter_api import dead_letter_routes
+from shared.messaging.kafka import Kafka
+from shared.messaging.outbox import Relay
+from shared.messaging.ticker import Ticker
+from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.database import Database
+from shared.runtime.http import create_api
+from shared.runtime.lifecycle import App, Part
+from shared.runtime.now import Now
+from shared.runtime.settings import ApiKeys
+from sla_monitor.api import clock_routes
+from sla_monitor.handlers import (
+    on_routing_assigned,
+    on_routing_moved,
+    on_ticket_acknowledged,
+    on_ticket_closed,
+    on_ticket_created,
+    on_ticket_message_added,
+    on_ticket_reopened,
+    on_ticket_resolved,
+    on_ticket_restricted,
+    on_ticket_status_changed,
+)
+from sla_monitor.settings import SlaMonitorSettings
+from sla_monitor.store import ClockedTickets, SlaUnit
+from sla_monitor.timers import look_at_what_is_due
+
+NAME = "sla-monitor"
+GROUP = "support.sla-monitor"
+SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], SlaUnit], None]] = {
+    TicketCreated: on_ticket_created,
+    TicketMessageAdded: on_ticket_message_added,
+    TicketAcknowledged: on_ticket_acknowledged,
+    TicketStatusChanged: on_ticket_status_changed,
+    TicketResolved: on_ticket_resolved,
+    TicketReopened: on_ticket_reopened,
+    TicketClosed: on_ticket_closed,
+    TicketRestricted: on_ticket_restricted,
+    RoutingAssigned: on_routing_assigned,
+    RoutingEscalated: on_routing_moved,
+    RoutingDeescalated: on_routing_moved,
+}
+
+
+def build(
+    settings: SlaMonitorSettings,
+    *,
+    now: Now,
+    kafka: Kafka,
+    bulk: Database,
+    urgent: Database,  # noqa: ARG001 - every service is wired alike
+) -> App:
+    """The sla-monitor, wired. Nothing of it is urgent: incidents have their own clocks in the safety bridge (L6)."""
+    rules = settings.rules()
+    relay = Relay(bulk, kafka, Lane.BULK)
+    units = UnitsOfWork(
+        bulk,
+        lambda connection, at: SlaUnit(connection, at, rules),
+        now=now,
+        wake=lambda _: relay.wake(),
+    )
+    consumer = Consumer(GROUP, [TICKET, ROUTING], SUBSCRIPTIONS, units, kafka)
+    waiting = Ticker("waiting", consumer.retry_waiting)
+    deadlines = Ticker("deadlines", partial(look_at_what_is_due, units), every_seconds=0.5)
+    parts: list[Part] = [consumer, waiting, deadlines, relay]
+    api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
+    api.include_router(clock_routes(ClockedTickets(bulk), rules, now))
+    api.include_router(dead_letter_routes([consumer], bulk))
+    return App(api, parts)

@@ -1,0 +1,1 @@
+"""The rules of clocks; pure: no I/O, `now` is an argument."""

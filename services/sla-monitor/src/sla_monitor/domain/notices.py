@@ -1,0 +1,228 @@
+"""What has to be announced: the difference between what became of the clocks and what was told so far (L10, L13, L16).
+
+Nothing is told twice, and nothing told stays standing when a late fact shows that it was not so: that is corrected, naming
+the event that it withdraws.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+from typing import NamedTuple, Self
+
+from shared.vocabulary import ClockState
+from sla_monitor.domain.clock import Change, Clock, Fact, Pause, Rules, Terms, Turn
+
+_LOUD = (Turn.BREACHED, Turn.FULFILLED_LATE)
+"""Turns that are announced by themselves even when a correction already shows the clock."""
+_OPEN = (Turn.STARTED, Turn.PAUSED, Turn.RESUMED)
+
+Mark = tuple[Turn, datetime | None]
+"""What makes a turn the same turn; a clock starts once, whenever that was decided."""
+
+
+class Look(NamedTuple):
+    """What may change about a clock although its turns are the same."""
+
+    due_at: datetime | None
+    pauses: tuple[Pause, ...]
+    reason: str | None
+
+    @classmethod
+    def of(cls, clock: Clock) -> Self:
+        return cls(clock.due_at, clock.pauses, clock.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A turn that was told, and by which event."""
+
+    turn: Turn
+    at: datetime | None
+    event_id: str
+
+    @property
+    def mark(self) -> Mark:
+        return self.turn, self.at
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told about one clock: its turns so far, and how it stood then."""
+
+    steps: list[Step] = field(default_factory=list)
+    due_at: datetime | None = None
+    pauses: tuple[Pause, ...] = ()
+    reason: str | None = None
+    provisional: bool = False
+    warned: float = 0.0
+    """The highest threshold told; each is told once for a clock, also after a retarget (L10)."""
+    corrections: int = 0
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple(step.mark for step in self.steps)
+
+    def record(self, notice: "Notice", *, event_id: str, provisional: bool) -> None:
+        """Remember that a notice was told, by which event."""
+        known = {step.mark: step for step in self.steps}
+        self.steps = [known.get(mark) or Step(*mark, event_id) for mark in notice.tells]
+        self.due_at, self.pauses, self.reason = Look.of(notice.clock)
+        self.provisional = provisional
+        self.warned = notice.threshold or self.warned
+        self.corrections += notice.turn is Turn.CORRECTED
+
+
+class Notice(NamedTuple):
+    """One announcement about one clock: the clock as it stands after the turn, and when that happened."""
+
+    turn: Turn
+    clock: Clock
+    at: datetime
+    clause: str | None
+    tells: tuple[Mark, ...]
+    """All the clock's turns that are told once this is."""
+    corrections: int = 0
+    """How often the clock was corrected before: what is told again after a correction is another event."""
+    because: Fact | None = None
+    previous_due_at: datetime | None = None
+    threshold: float | None = None
+    corrects: str | None = None
+    """The id of the event that this one withdraws (L13)."""
+
+
+def announce(
+    terms: Terms, changes: Sequence[Change], told: Mapping[str, Told], now: datetime, rules: Rules
+) -> tuple[list[Notice], datetime | None]:
+    """What is not told yet, in the order in which it happened, and when time alone will change something next (L10)."""
+    found: list[tuple[datetime, Notice]] = []
+    looks: list[datetime] = []
+    for key, story in _stories(changes, told).items():
+        clock, known = story[-1].clock, told.get(key) or Told()
+        news = list(_news(terms, story, known))
+        if clock.state is ClockState.RUNNING:
+            passed, upcoming = _thresholds(clock, known.warned, now, rules)
+            looks.append(upcoming or clock.due_at)
+            if passed is not None:
+                share, at = passed
+                news.append(Notice(Turn.WARNING, clock, at, "L10", _marks(story), threshold=share))
+        place = terms.decided_at
+        for notice in news:
+            place = max(place, notice.at)
+            found.append((place, notice))
+    found.sort(key=itemgetter(0))
+    return [notice for _, notice in found], min(looks, default=None)
+
+
+def withdrawals(changes: Sequence[Change], told: Mapping[str, Told], because: Fact) -> list[Notice]:
+    """A restricted ticket has no clock on the general topics: what was told to run is cancelled, nothing else said (L6)."""
+    latest = {change.clock.key: change.clock for change in changes}
+    return [
+        Notice(
+            Turn.CANCELLED,
+            latest[key]._replace(state=ClockState.CANCELLED, ended_at=because.at, reason="restricted"),
+            because.at,
+            "L6",
+            (*known.marks, (Turn.CANCELLED, because.at)),
+            known.corrections,
+            because,
+        )
+        for key, known in told.items()
+        if key in latest and known.steps[-1].turn in _OPEN
+    ]
+
+
+def _stories(changes: Sequence[Change], told: Mapping[str, Told]) -> dict[str, list[Change]]:
+    """The changes of each clock. A cycle that was told and never was (a late `closed`) ends as superseded."""
+    stories: dict[str, list[Change]] = {}
+    for change in changes:
+        stories.setdefault(change.clock.key, []).append(change)
+    for key in told.keys() - stories.keys():
+        milestone, cycle = key.split("|")
+        if (first := stories.get(f"{milestone}|1")) and (began_at := told[key].steps[0].at):
+            gone = first[0].clock._replace(
+                cycle=int(cycle), state=ClockState.CANCELLED, ended_at=began_at, reason="superseded"
+            )
+            stories[key] = [Change(Turn.CANCELLED, gone, began_at, "L13")]
+    return stories
+
+
+def _news(terms: Terms, story: Sequence[Change], told: Told) -> Iterator[Notice]:
+    """What was told of a clock is the beginning of its story, and the rest is news; where it is not, that is corrected."""
+    marks, known = _marks(story), told.marks
+    shown, corrections = Look(told.due_at, told.pauses, told.reason), told.corrections
+    if told.provisional and not terms.provisional:
+        stands = next((change.clock for change in reversed(story) if _mark(change) in known), story[0].clock)
+        yield Notice(Turn.RETARGETED, stands, terms.decided_at, "L16", known, previous_due_at=told.due_at)
+        shown = Look.of(stands)
+    told_until = _agreement(known, marks)
+    if told_until < len(known) or (told_until == len(story) and shown != Look.of(story[-1].clock)):
+        told_until = _quiet_until(story, told_until, known)
+        yield _correction(story[told_until - 1], told, marks, told_until, shown)
+        corrections += 1
+    for place, change in enumerate(story[told_until:], start=told_until + 1):
+        yield Notice(
+            change.turn,
+            change.clock,
+            change.at,
+            change.clause,
+            marks[:place],
+            corrections,
+            change.because,
+            change.previous_due_at,
+        )
+
+
+def _quiet_until(story: Sequence[Change], place: int, known: Sequence[Mark]) -> int:
+    """How far a correction tells the story by showing the clock; from a new breach on it is told turn by turn."""
+    for change in story[place:]:
+        if change.turn in _LOUD and _mark(change) not in known:
+            break
+        place += 1
+    return place
+
+
+def _correction(change: Change, told: Told, marks: tuple[Mark, ...], told_until: int, shown: Look) -> Notice:
+    """The clock as it stood after `change`, naming what was not so: the breach, else the last turn told (L13)."""
+    gone = [step for step in told.steps if step.mark not in marks] or told.steps[-1:]
+    withdrawn = next((step for step in gone if step.turn is Turn.BREACHED), gone[-1])
+    return Notice(
+        Turn.CORRECTED,
+        change.clock,
+        change.at,
+        "L13",
+        marks[:told_until],
+        told.corrections,
+        change.because,
+        previous_due_at=shown.due_at if shown.due_at != change.clock.due_at else None,
+        corrects=withdrawn.event_id,
+    )
+
+
+def _marks(story: Sequence[Change]) -> tuple[Mark, ...]:
+    return tuple([_mark(change) for change in story])
+
+
+def _mark(change: Change) -> Mark:
+    return change.turn, None if change.turn is Turn.STARTED else change.at
+
+
+def _agreement(known: Sequence[Mark], marks: Sequence[Mark]) -> int:
+    """How many turns what was told and what was have in common from the beginning."""
+    shorter = min(len(known), len(marks))
+    return next((place for place in range(shorter) if known[place] != marks[place]), shorter)
+
+
+def _thresholds(
+    clock: Clock, warned: float, now: datetime, rules: Rules
+) -> tuple[tuple[float, datetime] | None, datetime | None]:
+    """The highest threshold passed in this cycle and not told, with its instant; and the instant of the next one (L10)."""
+    passed = None
+    for share in rules.policy.clocks.warn_at:
+        if share <= warned or (counted := share * clock.promise.length) <= clock.carried:
+            continue
+        at = clock.instant_of(counted, rules.calendar)
+        if at > now:
+            return passed, at
+        passed = share, at
+    return passed, None

@@ -1,0 +1,242 @@
+"""Events in, clock events out. In memory; every event is delivered twice (see conftest)."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.errors import InvalidMessage, UnknownTicket
+from shared.events.routing import RoutingAssigned, RoutingEscalated
+from shared.events.sla import SlaBreached, SlaCancelled, SlaClockStarted, SlaCorrected, SlaMet, SlaPaused, SlaResumed
+from shared.events.ticket import (
+    TicketAcknowledged,
+    TicketClosed,
+    TicketCreated,
+    TicketMessageAdded,
+    TicketReopened,
+    TicketResolved,
+    TicketRestricted,
+    TicketStatusChanged,
+)
+from shared.testing.builders import AT, wire
+from shared.vocabulary import ClockState, Milestone
+from sla_monitor.domain.clock import Turn
+from sla_monitor.handlers import EVENT_OF, SAFETY_BRIDGE
+
+Monitor = Any
+CUSTOMER = {"kind": "customer", "id": "u-1"}
+AGENT = {"kind": "agent", "id": "a-1"}
+MINUTE = timedelta(minutes=1)
+
+
+def test_the_first_decision_starts_one_clock_per_milestone(monitor: Monitor) -> None:
+    """Counted from the creation, each with all that is needed to recompute it by hand (L15, L16)."""
+    decided_at = datetime(2026, 3, 3, 14, 0, 20, tzinfo=UTC)
+    started = monitor.handle(RoutingAssigned, occurred_at=decided_at, created_at="2026-03-03T14:00:00Z")
+    assert [type(event) for event in started] == [SlaClockStarted] * 3
+    first = started[0]
+    assert first.milestone is Milestone.INITIAL_RESPONSE
+    assert first.started_at == datetime(2026, 3, 3, 14, tzinfo=UTC)
+    assert first.due_at == datetime(2026, 3, 4, 2, tzinfo=UTC)
+    assert first.occurred_at == decided_at
+    assert (first.target.amount, first.target.unit) == (12, "hours")
+    assert first.clauses == ("L1", "L2", "L16")
+    assert (first.state, first.cycle, first.provisional) == (ClockState.RUNNING, 1, False)
+    assert first.calendar.startswith("test@")
+    assert started[1].clauses == ("L1", "L3", "L16")
+
+
+def test_the_envelope_is_that_of_the_journey(monitor: Monitor) -> None:
+    """Keyed by ticket, with the time of the fact, the journey's id and the cause; ids are the same for ever."""
+    monitor.handle(RoutingAssigned)
+    monitor.handle(TicketMessageAdded, occurred_at=AT + MINUTE)
+    met = monitor.unit.emitted[-1]
+    assert (met.topic, met.key, met.wire_type) == ("support.sla.v1", "T-1", SlaMet.wire_type)
+    assert met.occurred_at == AT + MINUTE
+    assert met.correlation_id == monitor.unit.emitted[0].correlation_id
+    again = type(monitor)(monitor.unit.rules)
+    again.handle(RoutingAssigned)
+    assert [one.id for one in again.unit.emitted] == [one.id for one in monitor.unit.emitted[:3]]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"author": AGENT, "public": False},
+        {"author": AGENT, "public": True, "automated": True},
+        {"author": {"kind": "system", "id": "bot"}, "public": True},
+        {"author": CUSTOMER, "public": True},
+    ],
+    ids=["internal note", "automatic reply", "system", "customer"],
+)
+def test_only_a_public_human_reply_meets_the_initial_response(monitor: Monitor, message: dict[str, Any]) -> None:
+    """HD-35, HD-36 (L8)."""
+    monitor.handle(RoutingAssigned)
+    assert monitor.handle(TicketMessageAdded, occurred_at=AT + MINUTE, **message) == []
+
+
+def test_a_public_human_reply_meets_it_with_its_share(monitor: Monitor) -> None:
+    """(L8, L15)"""
+    monitor.handle(RoutingAssigned)
+    (met,) = monitor.handle(TicketMessageAdded, occurred_at=AT + timedelta(hours=3))
+    assert isinstance(met, SlaMet)
+    assert (met.milestone, met.elapsed_share, met.clauses) == (Milestone.INITIAL_RESPONSE, 0.25, ("L1", "L2", "L8"))
+
+
+def test_a_machines_answer_does_not_end_the_pause(monitor: Monitor) -> None:
+    """HD-37: an out-of-office reply while the customer is asked (L9)."""
+    monitor.handle(RoutingAssigned)
+    paused = monitor.handle(TicketStatusChanged, status="pending_customer", occurred_at=AT + MINUTE)
+    assert [(type(event), event.milestone) for event in paused] == [
+        (SlaPaused, Milestone.RESOLUTION),
+        (SlaPaused, Milestone.ESCALATION),
+    ]
+    out_of_office = {"author": CUSTOMER, "public": True, "automated": True}
+    assert monitor.handle(TicketMessageAdded, occurred_at=AT + 2 * MINUTE, **out_of_office) == []
+    resumed = monitor.handle(TicketMessageAdded, occurred_at=AT + 3 * MINUTE, author=CUSTOMER)
+    assert [type(event) for event in resumed] == [SlaResumed] * 2
+    assert resumed[0].due_at - resumed[0].previous_due_at == 2 * MINUTE
+    assert [(pause.started_at, pause.ended_at) for pause in resumed[0].pauses] == [(AT + MINUTE, AT + 3 * MINUTE)]
+
+
+def test_waiting_for_colleagues_does_not_pause(monitor: Monitor) -> None:
+    """(L9)"""
+    monitor.handle(RoutingAssigned)
+    assert monitor.handle(TicketStatusChanged, status="pending_internal", occurred_at=AT + MINUTE) == []
+
+
+def test_an_acknowledgement_meets_its_own_milestone_only(monitor: Monitor) -> None:
+    """(L8)"""
+    monitor.handle(RoutingAssigned, category="ip_attribution", subcategory="rights_holder_claim")
+    met = monitor.handle(TicketAcknowledged, occurred_at=AT + MINUTE)
+    assert [(type(event), event.milestone) for event in met] == [(SlaMet, Milestone.ACKNOWLEDGEMENT)]
+
+
+def test_resolving_and_reopening(monitor: Monitor) -> None:
+    """Cycle 2 begins with the reopening (L12)."""
+    monitor.handle(RoutingAssigned)
+    ended = monitor.handle(TicketResolved, occurred_at=AT + MINUTE)
+    assert {(type(event), event.milestone, event.reason) for event in ended} == {
+        (SlaMet, Milestone.RESOLUTION, None),
+        (SlaCancelled, Milestone.ESCALATION, "resolved"),
+        (SlaCancelled, Milestone.INITIAL_RESPONSE, "resolved_unanswered"),
+    }
+    resumed = monitor.handle(TicketReopened, occurred_at=AT + timedelta(days=7, minutes=1))
+    assert [(type(event), event.milestone, event.cycle) for event in resumed] == [
+        (SlaResumed, Milestone.RESOLUTION, 2),
+        (SlaResumed, Milestone.ESCALATION, 2),
+    ]
+
+
+def test_closing_cancels_with_the_reason(monitor: Monitor) -> None:
+    """HD-29"""
+    monitor.handle(RoutingAssigned)
+    cancelled = monitor.handle(TicketClosed, reason="merged", occurred_at=AT + MINUTE)
+    assert [(type(event), event.reason) for event in cancelled] == [(SlaCancelled, "merged")] * 3
+
+
+def test_a_correction_names_the_breach_that_it_withdraws(monitor: Monitor) -> None:
+    """HD-65 (L13)."""
+    monitor.handle(RoutingAssigned, tier="enterprise")
+    breached = next(event for event in monitor.look(AT + timedelta(hours=1, minutes=1)) if type(event) is SlaBreached)
+    assert breached.occurred_at == breached.due_at == AT + timedelta(hours=1)
+    assert breached.emitted_at == AT + timedelta(hours=1, minutes=1)
+    breach_id = next(one.id for one in monitor.unit.emitted if one.wire_type == SlaBreached.wire_type)
+    (corrected,) = monitor.handle(TicketMessageAdded, occurred_at=AT + timedelta(minutes=50))
+    assert isinstance(corrected, SlaCorrected)
+    assert (corrected.caused_by, corrected.state) == (breach_id, ClockState.MET)
+    assert corrected.occurred_at == AT + timedelta(minutes=50)
+
+
+def test_how_late_a_reply_was_is_said(monitor: Monitor) -> None:
+    """(L13)"""
+    monitor.handle(RoutingAssigned, tier="enterprise")
+    replied_at = AT + timedelta(hours=1, milliseconds=1)
+    late = monitor.handle(TicketMessageAdded, occurred_at=replied_at)[-1]
+    assert (late.late_by_seconds, late.state) == (0.001, ClockState.BREACHED)
+
+
+def test_a_time_that_was_clamped_is_flagged(monitor: Monitor) -> None:
+    """The clock counts from the receipt; the claimed time is kept beside it (L13)."""
+    claimed = AT + timedelta(hours=2)
+    monitor.handle(TicketCreated, claimed_at=claimed)
+    started = monitor.handle(RoutingAssigned)
+    assert all(event.clamped and event.claimed_at == claimed and event.started_at == AT for event in started)
+    (met,) = monitor.handle(TicketMessageAdded, occurred_at=AT + MINUTE)
+    assert not met.clamped
+
+
+def test_a_decision_that_comes_before_its_ticket_is_enough(monitor: Monitor) -> None:
+    """Two topics, in either order (L13, L16)."""
+    assert len(monitor.handle(RoutingAssigned)) == 3
+    assert monitor.handle(TicketCreated) == []
+    assert monitor.look(AT + timedelta(hours=1)) == []
+
+
+@pytest.mark.parametrize(
+    "event_class", [TicketMessageAdded, TicketResolved, TicketAcknowledged, TicketRestricted, RoutingEscalated]
+)
+def test_an_event_of_an_unknown_ticket_waits(monitor: Monitor, event_class: Any) -> None:
+    """Neither created nor routed yet (L13)."""
+    with pytest.raises(UnknownTicket):
+        monitor.handle(event_class)
+
+
+def test_a_second_creation_under_another_id_is_refused(monitor: Monitor) -> None:
+    """The first stands."""
+    monitor.handle(TicketCreated)
+    with pytest.raises(InvalidMessage, match="ticket_exists"):
+        monitor.handle(TicketCreated)
+
+
+@pytest.mark.parametrize("event_class", [TicketCreated, RoutingAssigned])
+def test_a_creation_that_no_calendar_reaches_is_refused(monitor: Monitor, event_class: Any) -> None:
+    """No due time is guessed (L3)."""
+    long_ago = datetime(1926, 3, 3, tzinfo=UTC)
+    with pytest.raises(InvalidMessage, match="invalid_data"):
+        monitor.handle(event_class, occurred_at=long_ago, created_at=long_ago.isoformat())
+
+
+def test_a_later_decision_changes_no_target(monitor: Monitor) -> None:
+    """Retargeting belongs to another clause; with legal nothing pauses from then on (L9)."""
+    monitor.handle(RoutingAssigned)
+    assert monitor.handle(RoutingAssigned, category="billing", subcategory="refund_request") == []
+    assert monitor.handle(RoutingEscalated, team="legal", occurred_at=AT + MINUTE) == []
+    assert monitor.handle(TicketStatusChanged, status="pending_customer", occurred_at=AT + 2 * MINUTE) == []
+
+
+def test_a_restricted_decision_cancels_and_silences(monitor: Monitor) -> None:
+    """(L6)"""
+    monitor.handle(RoutingAssigned)
+    cancelled = monitor.handle(RoutingAssigned, restricted=True, category="safety", occurred_at=AT + MINUTE)
+    assert [(type(event), event.reason) for event in cancelled] == [(SlaCancelled, "restricted")] * 3
+    assert monitor.handle(TicketMessageAdded, occurred_at=AT + 2 * MINUTE) == []
+    assert monitor.look(AT + timedelta(days=30)) == []
+
+
+def test_only_the_safety_bridge_restricts(monitor: Monitor) -> None:
+    """From anyone else the mark is ignored (S9)."""
+    monitor.handle(RoutingAssigned)
+    assert monitor.handle(TicketRestricted, occurred_at=AT + MINUTE) == []
+    assert len(monitor.handle(TicketRestricted, source=SAFETY_BRIDGE, occurred_at=AT + 2 * MINUTE)) == 3
+
+
+def test_a_ticket_of_the_safety_bridge_never_has_a_clock(monitor: Monitor) -> None:
+    """Restricted from the start (S9, L6)."""
+    monitor.handle(TicketCreated, source=SAFETY_BRIDGE)
+    assert monitor.look(AT + timedelta(hours=1)) == []
+
+
+def test_every_turn_has_its_event() -> None:
+    """The words of the domain are those of the wire."""
+    assert set(EVENT_OF) == set(Turn)
+    assert len(set(EVENT_OF.values())) == len(Turn)
+
+
+def test_a_message_without_meaning_for_clocks_leaves_no_trace(monitor: Monitor) -> None:
+    """A note does not make the ticket be written again."""
+    monitor.handle(RoutingAssigned)
+    monitor.unit.tickets.changed.clear()
+    note = wire(TicketMessageAdded, {"ticket_id": "T-1", "author": AGENT, "public": False, "body": "note"})
+    monitor._deliver(note)
+    assert monitor.unit.tickets.changed == set()
