@@ -1,0 +1,113 @@
+"""The page to read first: which event goes to which handler, and what runs in this process."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from notifier.api import notification_routes
+from notifier.domain.desk import Desk
+from notifier.domain.notification import Template
+from notifier.domain.templates import Templates
+from notifier.handlers import (
+    on_incident_acknowledged,
+    on_page_requested,
+    on_routing_assigned,
+    on_routing_deescalated,
+    on_routing_escalated,
+    on_sla_breached,
+    on_sla_warning,
+    on_ticket_closed,
+    on_ticket_created,
+    on_ticket_message_added,
+    on_ticket_reopened,
+    on_ticket_resolved,
+    on_ticket_restricted,
+)
+from notifier.senders.email import EmailSender
+from notifier.settings import NotifierSettings, mailbox, smtp_server
+from notifier.store import NotifierUnit
+from notifier.timers import Deliveries
+from shared.events.envelope import Event, Received
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.sla import SlaBreached, SlaWarning
+from shared.events.ticket import (
+    TicketClosed,
+    TicketCreated,
+    TicketMessageAdded,
+    TicketReopened,
+    TicketResolved,
+    TicketRestricted,
+)
+from shared.events.topics import ROUTING, SAFETY, SLA, TICKET, Lane
+from shared.messaging.consumer import Consumer
+from shared.messaging.dead_letter_api import dead_letter_routes
+from shared.messaging.kafka import Kafka
+from shared.messaging.outbox import Relay
+from shared.messaging.ticker import Ticker
+from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.database import Database
+from shared.runtime.http import create_api
+from shared.runtime.lifecycle import App, Part
+from shared.runtime.now import Now
+from shared.runtime.settings import ApiKeys
+
+NAME = "notifier"
+GROUP = "support.notifier"
+URGENT_GROUP = "support.notifier.urgent"
+MAILS_AT_ONCE = 16
+PAGES_AT_ONCE = 32
+
+SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None]] = {
+    TicketCreated: on_ticket_created,
+    TicketMessageAdded: on_ticket_message_added,
+    TicketResolved: on_ticket_resolved,
+    TicketReopened: on_ticket_reopened,
+    TicketClosed: on_ticket_closed,
+    TicketRestricted: on_ticket_restricted,
+    RoutingAssigned: on_routing_assigned,
+    RoutingEscalated: on_routing_escalated,
+    RoutingDeescalated: on_routing_deescalated,
+    SlaWarning: on_sla_warning,
+    SlaBreached: on_sla_breached,
+    SafetyPageRequested: on_page_requested,
+    SafetyIncidentAcknowledged: on_incident_acknowledged,
+}
+
+
+def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
+    """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6)."""
+    desk = Desk(settings.policy(), Templates(read_templates()), settings.directory())
+    relay = Relay(bulk, kafka, Lane.BULK)
+    ways_out: dict[bool, Deliveries] = {}
+
+    def wake(is_urgent: bool) -> None:
+        ways_out[is_urgent].wake()
+
+    def units_on(database: Database) -> UnitsOfWork[NotifierUnit]:
+        make = partial(NotifierUnit, desk=desk, wake=wake)
+        return UnitsOfWork(database, make, now=now, wake=lambda _: relay.wake())
+
+    def sender(at_once: int) -> EmailSender:
+        reply_to = mailbox(settings.mail_reply_to) if settings.mail_reply_to else None
+        server = smtp_server(settings.smtp_url.get_secret_value())
+        return EmailSender(server, mailbox(settings.mail_from), reply_to, connections=at_once)
+
+    units, urgent_units = units_on(bulk), units_on(urgent)
+    ways_out[False] = Deliveries(units, sender(MAILS_AT_ONCE), urgent=False, at_once=MAILS_AT_ONCE)
+    ways_out[True] = Deliveries(urgent_units, sender(PAGES_AT_ONCE), urgent=True, at_once=PAGES_AT_ONCE)
+    consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
+    urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka)
+    waiting = Ticker("waiting", consumer.retry_waiting)
+    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], relay]
+    api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
+    api.include_router(notification_routes(units))
+    api.include_router(dead_letter_routes([consumer, urgent_consumer], bulk))
+    return App(api, parts)
+
+
+def read_templates() -> dict[Template, str]:
+    """The template files that ship with the service."""
+    folder = files("notifier") / "templates"
+    return {template: (folder / f"{template.value}.txt").read_text() for template in Template}

@@ -1,0 +1,232 @@
+"""Which event leads to which message to whom; nothing else decides that.
+
+Customers, by trigger and subcategory (T1, T2, T4); every other ticket has the text of the row:
+
+| trigger | text | rights_holder_claim | user_question | missing_attribution, false_positive |
+| --- | --- | --- | --- | --- |
+| first decision | initial response | receipt; its own text waits for its facts | its own text answers it | initial response |
+| a claim found later | – | receipt; its own text waits | – | – |
+| escalated | escalation | escalation | escalation | escalation |
+| resolved | resolution | – (what was reported completes the waiting text) | resolution | its own text |
+
+Staff is told of each decision and of targets, the people on duty of incidents. Where each fact of a text comes from, and what
+of a safety ticket may be told: `facts.py`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeGuard
+
+from notifier.domain.notification import (
+    GO,
+    OPEN,
+    Audience,
+    Intent,
+    Notification,
+    Reason,
+    State,
+    Template,
+    Verdict,
+)
+from notifier.domain.ticket import Cause, Occasion, Ticket, Trigger
+from shared.vocabulary import Criterion, Milestone, Subcategory, Team
+
+Texts = tuple[Template, ...]
+
+TEXTS: Mapping[Trigger, Mapping[Subcategory | None, Texts]] = {
+    Trigger.FIRST_ROUTED: {
+        None: (Template.INITIAL_RESPONSE,),
+        Subcategory.USER_QUESTION: (Template.IP_QUESTION,),
+        Subcategory.RIGHTS_HOLDER_CLAIM: (Template.RECEIPT, Template.RIGHTS_HOLDER_CLAIM),
+    },
+    Trigger.CLAIMED: {None: (Template.RECEIPT, Template.RIGHTS_HOLDER_CLAIM)},
+    Trigger.ESCALATED: {None: (Template.ESCALATION,)},
+    Trigger.RESOLVED: {
+        None: (Template.RESOLUTION,),
+        Subcategory.MISSING_ATTRIBUTION: (Template.MISSING_ATTRIBUTION,),
+        Subcategory.FALSE_POSITIVE: (Template.FALSE_POSITIVE,),
+        Subcategory.RIGHTS_HOLDER_CLAIM: (),
+    },
+}
+"""The table above; `None` is every subcategory without a column of its own, and none at all."""
+
+_OF_RESOLUTION = {template for texts in TEXTS[Trigger.RESOLVED].values() for template in texts}
+_CLAUSES = {
+    Template.RECEIPT: ("T1", "T4"),
+    Template.RIGHTS_HOLDER_CLAIM: ("T1", "T2", "T4"),
+    Template.SLA_WARNING: ("L10",),
+    Template.SLA_BREACHED: ("L10", "T6"),
+}
+
+_ADDRESS = re.compile(r"[^\s\x00-\x1f\x7f<>,;:\"()\[\]\\@]{1,64}@[a-z0-9][a-z0-9.-]{0,252}", re.ASCII | re.IGNORECASE)
+_MACHINE = re.compile(r"((no|do[-_.]?not)[-_.]?reply|mailer-daemon|postmaster|bounces?)([-+_.].*)?@.*", re.IGNORECASE)
+
+
+def customer_intents(ticket: Ticket) -> tuple[Ticket, tuple[Intent, ...]]:
+    """What the customer is to be told now: nothing until both the customer and the first decision are known (T3)."""
+    if ticket.customer is None or ticket.routing is None:
+        return ticket, ()
+    subcategory = ticket.routing.subcategory
+    intents = tuple(
+        _to_customer(ticket, occasion, template)
+        for occasion in ticket.waiting
+        for template in TEXTS[occasion.trigger].get(subcategory, TEXTS[occasion.trigger][None])
+    )
+    return replace(ticket, waiting=()), intents
+
+
+def assigned(ticket: Ticket, also_notified: Sequence[Team], cause: Cause) -> tuple[Intent, ...]:
+    """Each decision is told to the team that has the ticket now, and to whom else the decision names (R8, T4)."""
+    return _to_teams(ticket, also_notified, Template.TEAM_ASSIGNED, {}, cause)
+
+
+def escalated(ticket: Ticket, also_notified: Sequence[Team], criterion: Criterion, cause: Cause) -> tuple[Intent, ...]:
+    """A rise is told to the team it went to, and to whom else the decision names (R8)."""
+    return _to_teams(ticket, also_notified, Template.TEAM_ESCALATED, {"criterion": criterion.value}, cause)
+
+
+def warned(
+    ticket: Ticket, team: Team, milestone: Milestone, *, due_at: datetime, share: float, cause: Cause
+) -> tuple[Intent, ...]:
+    """The team is warned (L10); once the target is missed the warning has nothing to say any more."""
+    facts = _target(milestone, due_at) | {"share": f"{share:.0%}"}
+    warning = _to_staff(ticket, Audience.TEAM, team, Template.SLA_WARNING, facts, cause)
+    return (replace(warning, valid_until=due_at),)
+
+
+def breached(ticket: Ticket, team: Team, milestone: Milestone, *, due_at: datetime, cause: Cause) -> tuple[Intent, ...]:
+    """A missed target is told to the team and to its lead at once (T6)."""
+    facts = _target(milestone, due_at)
+    return tuple(
+        _to_staff(ticket, audience, team, Template.SLA_BREACHED, facts, cause)
+        for audience in (Audience.TEAM, Audience.LEAD)
+    )
+
+
+def pages(
+    incident_ref: str,
+    people: Iterable[str],
+    *,
+    epoch: int,
+    step: int,
+    repeat: int,
+    severity: str,
+    mode: str,
+    paged_at: datetime,
+    correlation_id: str,
+) -> tuple[Intent, ...]:
+    """One page for each person on duty, however many roles they hold (S4); nothing but reference and severity (S5)."""
+    return tuple(
+        Intent(
+            identity=(incident_ref, str(epoch), str(step), str(repeat), person),
+            audience=Audience.ON_CALL,
+            recipient=person,
+            template=Template.PAGE,
+            clauses=("S4", "S5"),
+            incident_ref=incident_ref,
+            epoch=epoch,
+            facts={"severity": severity, "mode": mode, "paged_at": _minute(paged_at)},
+            correlation_id=correlation_id,
+        )
+        for person in dict.fromkeys(people)
+    )
+
+
+def overtaken(open_pages: Iterable[Notification], page: Notification) -> tuple[Notification, ...]:
+    """Open pages of an incident to the same person, for which the newer one stands; it alone is tried on (S4)."""
+    return tuple(
+        older.superseded(Reason.NEWER_PAGE, by=page.id)
+        for older in open_pages
+        if older.intent.recipient == page.intent.recipient and older.id != page.id
+    )
+
+
+def admit(
+    intent: Intent, ticket: Ticket | None, *, missing: tuple[str, ...], released: bool = False, now: datetime
+) -> Verdict:
+    """Whether a notification may go out as things stand now; asked when it is made and again right before sending (T3)."""
+    if intent.valid_until is not None and now >= intent.valid_until:
+        return Verdict(State.EXPIRED, Reason.TOO_LATE)
+    if intent.audience is Audience.CUSTOMER and ticket is not None and (verdict := _refusal(ticket, released)):
+        return verdict
+    if missing:
+        return Verdict(State.HELD, Reason.MISSING_FACTS, missing)
+    return GO
+
+
+def _refusal(ticket: Ticket, released: bool) -> Verdict | None:
+    """Why this customer is not written to, if so."""
+    email = ticket.customer.email if ticket.customer else None
+    if ticket.closed:
+        return Verdict(State.SUPERSEDED, Reason.TICKET_CLOSED)
+    if ticket.is_safety and not released:
+        return Verdict(State.SUPPRESSED, Reason.SAFETY_TICKET)
+    if not is_address(email):
+        return Verdict(State.SUPPRESSED, Reason.NO_ADDRESS)
+    if is_machine(email):
+        return Verdict(State.SUPPRESSED, Reason.MACHINE_ADDRESS)
+    return None
+
+
+def is_outdated_by_resolution(notification: Notification) -> bool:
+    """Whether a newer resolution, or a reopening, takes the ground from under it (T2)."""
+    return notification.state in OPEN and notification.intent.template in _OF_RESOLUTION
+
+
+def is_address(email: str | None) -> TypeGuard[str]:
+    """Whether it is one plain e-mail address; whatever could name a second recipient is not."""
+    return email is not None and _ADDRESS.fullmatch(email) is not None
+
+
+def is_machine(email: str) -> bool:
+    """Whether the address reads like one that nobody reads; mail to it only comes back."""
+    return _MACHINE.fullmatch(email) is not None
+
+
+def _to_customer(ticket: Ticket, occasion: Occasion, template: Template) -> Intent:
+    return Intent(
+        identity=(ticket.id, template.value, occasion.cause.id),
+        audience=Audience.CUSTOMER,
+        recipient="requester",
+        template=template,
+        clauses=_CLAUSES.get(template, ("T1", "T2")),
+        ticket_id=ticket.id,
+        facts=occasion.facts,
+        correlation_id=occasion.cause.correlation_id,
+    )
+
+
+def _to_teams(
+    ticket: Ticket, also_notified: Sequence[Team], template: Template, facts: Mapping[str, str], cause: Cause
+) -> tuple[Intent, ...]:
+    teams = (ticket.routing.people, *also_notified) if ticket.routing else also_notified
+    return tuple(
+        _to_staff(ticket, Audience.TEAM, team, template, facts, cause)
+        for team in dict.fromkeys(teams)
+        if team is not Team.CHILD_SAFETY_AGENT
+    )
+
+
+def _to_staff(
+    ticket: Ticket, audience: Audience, team: Team, template: Template, facts: Mapping[str, str], cause: Cause
+) -> Intent:
+    return Intent(
+        identity=(ticket.id, template.value, cause.id, audience.value, team.value),
+        audience=audience,
+        recipient=f"{audience.value}/{team.value}",
+        template=template,
+        clauses=_CLAUSES.get(template, ("R8",)),
+        ticket_id=ticket.id,
+        facts={**facts, "team": team.value},
+        correlation_id=cause.correlation_id,
+    )
+
+
+def _target(milestone: Milestone, due_at: datetime) -> dict[str, str]:
+    return {"milestone": milestone.value.replace("_", " "), "due_at": _minute(due_at)}
+
+
+def _minute(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%d %H:%M UTC")

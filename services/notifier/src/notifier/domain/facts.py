@@ -1,0 +1,88 @@
+"""Where each fact of a text comes from.
+
+| fact | source | without it |
+| --- | --- | --- |
+| ticket_number | `created`: number, else the ticket id | – |
+| user_name | `created`: requester's name | "there" (T2) |
+| agent_name | `resolved`: name of the agent | "Storytailor Support Team" (T2) |
+| issue_type, issue_response | policy texts by subcategory, else category, else the general one | – |
+| resolution_details | `resolved`: summary | held |
+| team_name, escalation_details | policy texts by team and criterion of `routing.escalated` | – |
+| character, owner | `created`: ip, or facts of `resolved` | held |
+| rights_holder | `created`: requester's name, or facts of `resolved` | held |
+| attribution_added, attribution_removed, detection_reviewed | facts of `resolved` that are true | held: nobody reported it |
+| escalated_to_legal | the decision in force: legal has the ticket | held |
+
+A person can supply each fact of a held message (T2). What may be told of a safety ticket and of an incident is decided here, when
+the text is written: staff mails name neither its number in the subject nor the kind of matter, pages carry reference and
+severity only (S5).
+"""
+
+import re
+
+from notifier.domain.notification import ESCALATED_TO_LEGAL, Intent
+from notifier.domain.ticket import REPORTED, Ticket
+from shared.policy.model import Texts
+from shared.vocabulary import Category, Criterion, Severity, Team
+
+USER_NAME = "there"
+AGENT_NAME = "Storytailor Support Team"
+_INCIDENT_REF = re.compile(r"SI-[0-9A-HJKMNP-TV-Z]{8}")
+_NO_REFERENCE = "SI"
+
+
+def known(intent: Intent, ticket: Ticket | None, texts: Texts) -> dict[str, str]:
+    """The facts that are there, by name."""
+    found: dict[str, str | None] = {}
+    if ticket is not None:
+        found |= _of_ticket(ticket, texts) | _for_staff(ticket, intent)
+    found |= intent.facts
+    if team := intent.facts.get("team"):
+        found["team_name"] = texts.teams[Team(team)]
+    if criterion := intent.facts.get("criterion"):
+        found["escalation_details"] = texts.escalation_details[Criterion(criterion)]
+    if intent.incident_ref is not None:
+        found |= _of_incident(intent, intent.incident_ref)
+    return {name: value for name, value in found.items() if value is not None and value.strip()}
+
+
+def _of_ticket(ticket: Ticket, texts: Texts) -> dict[str, str | None]:
+    routing, customer = ticket.routing, ticket.customer
+    issue = texts.of(routing.category, routing.subcategory) if routing else texts.general
+    name = customer.name if customer and customer.name and customer.name.strip() else None
+    return {
+        "ticket_number": ticket.number,
+        "user_name": name or USER_NAME,
+        "agent_name": AGENT_NAME,
+        "rights_holder": name,
+        "character": customer.character if customer else None,
+        "owner": customer.owner if customer else None,
+        "issue_type": issue.issue_type,
+        "issue_response": issue.response,
+        ESCALATED_TO_LEGAL: REPORTED if routing and routing.team is Team.LEGAL else None,
+        **ticket.facts,
+    }
+
+
+def _for_staff(ticket: Ticket, intent: Intent) -> dict[str, str]:
+    routing = ticket.routing
+    level = f"{routing.level:d}" if routing else "not routed yet"
+    if ticket.is_safety:
+        return {"reference": "[Ticket]", "about": Category.SAFETY.value, "level": level, "reason": "see the ticket"}
+    about = "not classified yet"
+    if routing and routing.category:
+        about = " / ".join(word for word in (routing.category, routing.subcategory) if word)
+    reason = intent.facts.get("criterion", "").replace("_", " ")
+    return {"reference": f"[Ticket #{ticket.number}]", "about": about, "level": level, "reason": reason}
+
+
+def _of_incident(intent: Intent, incident_ref: str) -> dict[str, str]:
+    """Reference and severity, each only in the form it must have: a page goes out whatever came in (S5, S6)."""
+    reference = incident_ref if _INCIDENT_REF.fullmatch(incident_ref) else _NO_REFERENCE
+    severity = intent.facts.get("severity", "")
+    drill = "DRILL " if intent.facts.get("mode") == "drill" else ""
+    return {
+        "heading": f"{drill}[{reference}]",
+        "incident": reference,
+        "severity": severity if severity.upper() in Severity.__members__ else "unknown",
+    }

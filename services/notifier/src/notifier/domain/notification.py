@@ -1,0 +1,215 @@
+"""What somebody should be told, and how far that has got."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from notifier.domain.ticket import CLAIMS, REPORTED
+from shared.errors import Refusal
+
+ESCALATED_TO_LEGAL = "escalated_to_legal"
+WHAT_WAS_DONE = frozenset((*CLAIMS, ESCALATED_TO_LEGAL))
+"""Facts that are true or missing; every other fact is words."""
+
+
+class Template(StrEnum):
+    """Every text there is (T1); the name of its file."""
+
+    INITIAL_RESPONSE = "initial_response"
+    RESOLUTION = "resolution"
+    ESCALATION = "escalation"
+    MISSING_ATTRIBUTION = "missing_attribution"
+    FALSE_POSITIVE = "false_positive"
+    RIGHTS_HOLDER_CLAIM = "rights_holder_claim"
+    IP_QUESTION = "ip_question"
+    RECEIPT = "receipt"
+    TEAM_ASSIGNED = "team_assigned"
+    TEAM_ESCALATED = "team_escalated"
+    SLA_WARNING = "sla_warning"
+    SLA_BREACHED = "sla_breached"
+    PAGE = "page"
+
+
+class Channel(StrEnum):
+    """A way to reach somebody."""
+
+    EMAIL = "email"
+
+
+class Audience(StrEnum):
+    """Who is told; decides what may be said (S5) and what an uncertain delivery means."""
+
+    CUSTOMER = "customer"
+    TEAM = "team"
+    LEAD = "lead"
+    ON_CALL = "on_call"
+
+
+class State(StrEnum):
+    """How far a notification has got. The first two are on their way; held and suppressed ones wait for a person."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    HELD = "held"
+    SUPPRESSED = "suppressed"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+
+
+OPEN = (State.QUEUED, State.SENDING, State.HELD, State.SUPPRESSED)
+"""States in which something may still go out."""
+
+
+class Reason(StrEnum):
+    """Why a notification is not simply sent; what a mail server answered is `smtp_<code>` or `smtp_<trouble>`."""
+
+    MISSING_FACTS = "missing_facts"
+    SAFETY_TICKET = "safety_ticket"
+    NO_ADDRESS = "no_address"
+    MACHINE_ADDRESS = "machine_address"
+    AMBIGUOUS = "ambiguous"
+    TICKET_CLOSED = "ticket_closed"
+    OUTDATED = "outdated"
+    NEWER_PAGE = "newer_page"
+    ACKNOWLEDGED = "acknowledged"
+    NOBODY_ON_DUTY = "nobody_on_duty"
+    TOO_LATE = "too_late"
+    UNRENDERABLE = "unrenderable"
+
+
+class NotHeld(Refusal):
+    """This notification does not wait for a person."""
+
+    slug = "not-held"
+    clause = "T2"
+
+
+class FactsMissing(Refusal):
+    """This notification waits for facts; complete it instead."""
+
+    slug = "facts-missing"
+    clause = "T2"
+
+
+class NotMissing(Refusal):
+    """A fact was supplied that this notification does not wait for, or a value that cannot stand for it."""
+
+    status = 422
+    slug = "not-missing"
+    clause = "T2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """That one recipient is to be told one thing on one occasion.
+
+    `identity` names the intent for ever: however often its cause is delivered, there is one notification of it.
+    `recipient` is a reference (`requester`, `team/legal`, `lead/legal`, a person's id), never an address.
+    """
+
+    identity: tuple[str, ...]
+    audience: Audience
+    recipient: str
+    template: Template
+    clauses: tuple[str, ...]
+    ticket_id: str | None = None
+    incident_ref: str | None = None
+    epoch: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    valid_until: datetime | None = None
+    correlation_id: str = ""
+    channel: Channel = Channel.EMAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to become of a notification that is not on its way."""
+
+    state: State
+    reason: str | None = None
+    missing: tuple[str, ...] = ()
+
+
+GO = Verdict(State.QUEUED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """An intent and its fate. `attempts` counts tries begun; `next_look_at` is the next try, or the end of the current one."""
+
+    id: str
+    intent: Intent
+    created_at: datetime
+    state: State
+    reason: str | None = None
+    missing: tuple[str, ...] = ()
+    covered_by: str | None = None
+    attempts: int = 0
+    next_look_at: datetime | None = None
+    released: bool = False
+    """A person let it go out although the ticket is a safety ticket (T3)."""
+    decided_by: str | None = None
+    """Who supplied its facts or released it."""
+
+    @classmethod
+    def of(cls, notification_id: str, intent: Intent, verdict: Verdict, now: datetime) -> Self:
+        blank = cls(id=notification_id, intent=intent, created_at=now, state=State.QUEUED)
+        return blank.under(verdict, now)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Pages have a lane of their own and wait behind nothing (S6)."""
+        return self.intent.audience is Audience.ON_CALL
+
+    def under(self, verdict: Verdict, now: datetime) -> Self:
+        """As the verdict says; one that may go is due now."""
+        return replace(
+            self,
+            state=verdict.state,
+            reason=verdict.reason,
+            missing=verdict.missing,
+            next_look_at=now if verdict.state is State.QUEUED else None,
+        )
+
+    def superseded(self, reason: Reason, *, by: str | None = None) -> Self:
+        """Overtaken. A try under way goes on; should it succeed, that is what is recorded."""
+        return replace(self, state=State.SUPERSEDED, reason=reason, covered_by=by, missing=(), next_look_at=None)
+
+    def supplied(self, facts: Mapping[str, str | bool], *, by: str) -> Self:
+        """With facts that a person supplied: `true` for what was done, words for the rest (T2).
+
+        Raises:
+            NotHeld: it does not wait for facts.
+            NotMissing: it does not wait for one of these, or the value cannot stand for it.
+        """
+        if self.state is not State.HELD or self.reason != Reason.MISSING_FACTS:
+            raise NotHeld
+        supplied = {name: self._supplied(name, value) for name, value in facts.items()}
+        return replace(self, intent=replace(self.intent, facts={**self.intent.facts, **supplied}), decided_by=by)
+
+    def released_by(self, by: str) -> Self:
+        """Let go by a person: though the ticket is a safety ticket (T3), or though it may have arrived already.
+
+        Raises:
+            NotHeld: it does not wait for a person.
+            FactsMissing: it waits for facts.
+        """
+        if self.state is State.HELD and self.reason == Reason.MISSING_FACTS:
+            raise FactsMissing
+        for_safety = self.state is State.SUPPRESSED and self.reason == Reason.SAFETY_TICKET
+        if self.state is not State.HELD and not for_safety:
+            raise NotHeld
+        return replace(self, released=self.released or for_safety, decided_by=by)
+
+    def _supplied(self, name: str, value: str | bool) -> str:
+        if name not in self.missing:
+            raise NotMissing
+        if value is True and name in WHAT_WAS_DONE:
+            return REPORTED
+        if isinstance(value, str) and value.strip() and name not in WHAT_WAS_DONE:
+            return value
+        raise NotMissing

@@ -1,0 +1,93 @@
+"""When a delivery is tried again, and when it is given up.
+
+A page is tried until it is acknowledged or a newer one stands for it (S4): a duplicate costs a glance, a loss a child. A
+customer gets a text at most once: where nobody can know whether it arrived, a person decides. Staff mails are like pages,
+but patient.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from notifier.domain.notification import GO, Audience, Notification, Reason, State, Verdict
+
+PAGE_PAUSES = (1, 2, 4, 8, 15)
+"""Seconds between tries of a page; the last one repeats without end."""
+MAIL_PAUSES = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
+"""Seconds between tries of any other mail: about a day, then it has failed."""
+JITTER = 0.2
+LEASE_MARGIN = timedelta(seconds=10)
+"""How long after its deadline a try without a result is taken for one whose process has died."""
+
+
+class Outcome(StrEnum):
+    """What is known of one try."""
+
+    ACCEPTED = "accepted"
+    TRANSIENT = "transient"
+    """It was certainly not delivered and may be later."""
+    PERMANENT = "permanent"
+    """It was certainly not delivered and never will be."""
+    AMBIGUOUS = "ambiguous"
+    """Nobody knows: the line was lost after the text was sent and before the answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """The outcome of one try and its code, for example `smtp_451`; never the server's words."""
+
+    outcome: Outcome
+    code: str
+
+
+LOST = SendResult(Outcome.AMBIGUOUS, "process_lost")
+"""A try whose process died before it could write down what became of it."""
+
+
+def send_within(notification: Notification) -> timedelta:
+    """The deadline of one try."""
+    return timedelta(seconds=5 if notification.is_urgent else 15)
+
+
+def begun(notification: Notification, now: datetime) -> Notification:
+    """Under way: another try is looked for only when this one must have died."""
+    return replace(
+        notification,
+        state=State.SENDING,
+        attempts=notification.attempts + 1,
+        next_look_at=now + send_within(notification) + LEASE_MARGIN,
+    )
+
+
+def ended(notification: Notification, result: SendResult, now: datetime) -> Notification:
+    """After a try with this result. One that was overtaken meanwhile stays so, unless it did go out."""
+    if result.outcome is Outcome.ACCEPTED:
+        return notification.under(Verdict(State.SENT), now)
+    if notification.state is not State.SENDING:
+        return notification
+    if result.outcome is Outcome.PERMANENT:
+        return notification.under(Verdict(State.FAILED, result.code), now)
+    if result.outcome is Outcome.AMBIGUOUS and notification.intent.audience is Audience.CUSTOMER:
+        return notification.under(Verdict(State.HELD, Reason.AMBIGUOUS), now)
+    pause = pause_after(notification)
+    if pause is None:
+        return notification.under(Verdict(State.FAILED, result.code), now)
+    return replace(notification.under(GO, now), reason=result.code, next_look_at=now + pause)
+
+
+def pause_after(notification: Notification) -> timedelta | None:
+    """How long to wait after the tries so far; None when there has been enough of them."""
+    tries = notification.attempts - 1
+    if notification.is_urgent:
+        seconds = PAGE_PAUSES[min(tries, len(PAGE_PAUSES) - 1)]
+    elif tries < len(MAIL_PAUSES):
+        seconds = MAIL_PAUSES[tries]
+    else:
+        return None
+    return timedelta(seconds=seconds * (1 + JITTER * _spread(f"{notification.id}|{tries}")))
+
+
+def _spread(seed: str) -> float:
+    """-1 to 1, the same for the same try: replicas do not march in step, and a test can say when."""
+    return int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=4).digest()) / 0xFFFFFFFF * 2 - 1

@@ -1,0 +1,308 @@
+"""What the notifier does about each event and command: load, decide, save, emit."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from notifier.domain import audience
+from notifier.domain.notification import GO, Audience, Intent, Notification, Reason, State, Verdict
+from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
+from notifier.store import NotifierUnit, is_of_customer
+from shared.errors import UnknownTicket
+from shared.events.envelope import Event, Received, derived_id
+from shared.events.notification import (
+    NotificationEvent,
+    NotificationExpired,
+    NotificationFailed,
+    NotificationHeld,
+    NotificationQueued,
+    NotificationSent,
+    NotificationSuperseded,
+    NotificationSuppressed,
+)
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.sla import SlaBreached, SlaWarning
+from shared.events.ticket import (
+    PersonKind,
+    TicketClosed,
+    TicketCreated,
+    TicketMessageAdded,
+    TicketReopened,
+    TicketResolved,
+    TicketRestricted,
+)
+from shared.vocabulary import Team
+
+SAFETY_BRIDGE = "/storytailor/support/safety-bridge"
+ACKNOWLEDGED = "acknowledged"
+"""How the handling of an incident stands once every role that has to has acknowledged it."""
+
+NOBODY = "nobody"
+"""The recipient of a page that found nobody on duty."""
+
+_EVENT_OF: Mapping[State, type[NotificationEvent]] = {
+    State.QUEUED: NotificationQueued,
+    State.SENT: NotificationSent,
+    State.FAILED: NotificationFailed,
+    State.HELD: NotificationHeld,
+    State.SUPPRESSED: NotificationSuppressed,
+    State.SUPERSEDED: NotificationSuperseded,
+    State.EXPIRED: NotificationExpired,
+}
+
+
+def on_ticket_created(message: Received[TicketCreated], unit: NotifierUnit) -> None:
+    """The customer becomes known; what waited for that goes out (T3)."""
+    event = message.event
+    customer = Customer(
+        name=event.requester.name,
+        email=event.requester.email,
+        number=event.number,
+        character=event.ip.character if event.ip else None,
+        owner=event.ip.owner if event.ip else None,
+    )
+    _tell_customer(unit.tickets.get(event.ticket_id).created(customer), unit)
+
+
+def on_ticket_resolved(message: Received[TicketResolved], unit: NotifierUnit) -> None:
+    """The customer is told; what the resolution reports completes the texts that wait for it (T2)."""
+    event = message.event
+    before = _created(event.ticket_id, unit)
+    _supersede_resolution(event.ticket_id, unit)
+    facts = {"resolution_details": event.summary}
+    if event.by.kind is PersonKind.AGENT and event.by.name:
+        facts["agent_name"] = event.by.name
+    held = [one for one in unit.notifications.open_of(event.ticket_id) if one.reason == Reason.MISSING_FACTS]
+    occasion = Occasion(Trigger.RESOLVED, _cause(message, message.envelope.identity.hex()), facts)
+    _tell_customer(before.resolved(occasion, event.facts, at=message.occurred_at), unit)
+    for notification in held:
+        _look_again(notification, unit)
+
+
+def on_ticket_reopened(message: Received[TicketReopened], unit: NotifierUnit) -> None:
+    """What said that the matter is settled is no longer true."""
+    _reopen(_created(message.event.ticket_id, unit), message.occurred_at, unit)
+
+
+def on_ticket_message_added(message: Received[TicketMessageAdded], unit: NotifierUnit) -> None:
+    """A customer's message on a resolved ticket reopens it (L12)."""
+    if is_of_customer(message.event):
+        _reopen(_created(message.event.ticket_id, unit), message.occurred_at, unit)
+
+
+def on_ticket_closed(message: Received[TicketClosed], unit: NotifierUnit) -> None:
+    """Nobody is written to any more about spam, duplicates and what was withdrawn; safety tickets do not close so (S1)."""
+    ticket = _created(message.event.ticket_id, unit)
+    if ticket.is_safety:
+        return
+    unit.tickets.save(replace(ticket, closed=True))
+    for notification in unit.notifications.open_of(ticket.id):
+        if notification.intent.audience is Audience.CUSTOMER:
+            _change(notification.superseded(Reason.TICKET_CLOSED), unit)
+
+
+def on_ticket_restricted(message: Received[TicketRestricted], unit: NotifierUnit) -> None:
+    """The safety-bridge's mark; from anyone else it is ignored (S9)."""
+    if message.envelope.source == SAFETY_BRIDGE:
+        unit.tickets.save(replace(unit.tickets.get(message.event.ticket_id), restricted=True))
+
+
+def on_routing_assigned(message: Received[RoutingAssigned], unit: NotifierUnit) -> None:
+    """The team is told; the first decision also lets the customer be written to (R8, T3, T4)."""
+    event = message.event
+    cause = _cause(message, event.decision_id)
+    routing = Routing(event.category, event.subcategory, event.team, event.owning_team, event.level)
+    ticket = unit.tickets.get(event.ticket_id).routed(
+        routing, restricted=event.restricted, first=event.replaces is None, cause=cause
+    )
+    _tell(audience.assigned(ticket, event.also_notified, cause), ticket, unit)
+    _tell_customer(ticket, unit)
+
+
+def on_routing_escalated(message: Received[RoutingEscalated], unit: NotifierUnit) -> None:
+    """Customer and team are told who has the ticket now, and why (T1, R8)."""
+    event = message.event
+    cause = _cause(message, event.decision_id)
+    ticket = _moved(event, unit)
+    _tell(audience.escalated(ticket, event.also_notified, event.criterion, cause), ticket, unit)
+    facts = {"team": event.team.value, "criterion": event.criterion.value}
+    _tell_customer(ticket.on(Occasion(Trigger.ESCALATED, cause, facts)), unit)
+
+
+def on_routing_deescalated(message: Received[RoutingDeescalated], unit: NotifierUnit) -> None:
+    """The team that has the ticket again is told (R8)."""
+    ticket = _moved(message.event, unit)
+    unit.tickets.save(ticket)
+    _tell(audience.assigned(ticket, (), _cause(message, message.event.decision_id)), ticket, unit)
+
+
+def on_sla_warning(message: Received[SlaWarning], unit: NotifierUnit) -> None:
+    """The team is told that a target is coming near (L10)."""
+    event = message.event
+    ticket = unit.tickets.get(event.ticket_id)
+    share = event.elapsed_share if event.threshold is None else event.threshold
+    cause = _cause(message, message.id)
+    intents = audience.warned(
+        ticket, _team_of(ticket, unit), event.milestone, due_at=event.due_at, share=share, cause=cause
+    )
+    _tell(intents, ticket, unit)
+
+
+def on_sla_breached(message: Received[SlaBreached], unit: NotifierUnit) -> None:
+    """Team and lead are told at once that a target was missed (T6)."""
+    event = message.event
+    ticket = unit.tickets.get(event.ticket_id)
+    cause = _cause(message, message.id)
+    intents = audience.breached(ticket, _team_of(ticket, unit), event.milestone, due_at=event.due_at, cause=cause)
+    _tell(intents, ticket, unit)
+
+
+def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit) -> None:
+    """Everybody on duty in these roles is paged now; a page still under way to one of them gives way to the newer (S4)."""
+    event = message.event
+    people = [person.id for role in event.roles for person in unit.desk.directory.people(role)]
+    intents = audience.pages(
+        event.incident_ref,
+        people or [NOBODY],
+        epoch=event.epoch,
+        step=event.step,
+        repeat=event.repeat,
+        severity=event.severity_working,
+        mode=event.mode,
+        paged_at=message.occurred_at,
+        correlation_id=_cause(message, message.id).correlation_id,
+    )
+    verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
+    for intent in intents:
+        page = Notification.of(_id_of(intent), intent, verdict, unit.now)
+        for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
+            _change(older, unit)
+        _add(page, unit)
+
+
+def on_incident_acknowledged(message: Received[SafetyIncidentAcknowledged], unit: NotifierUnit) -> None:
+    """Once everybody who must has acknowledged, pages of that epoch are not tried any more (S4)."""
+    event = message.event
+    if event.tracks.handling != ACKNOWLEDGED:
+        return
+    for page in unit.notifications.open_of(event.incident_ref):
+        if page.intent.epoch is not None and page.intent.epoch <= event.epoch:
+            _change(page.superseded(Reason.ACKNOWLEDGED), unit)
+
+
+def complete(notification: Notification, facts: Mapping[str, str | bool], by: str, unit: NotifierUnit) -> Notification:
+    """A person supplies facts that a message waits for; with all of them it goes out (T2).
+
+    Raises:
+        NotHeld, NotMissing: as for `Notification.supplied`.
+    """
+    return _look_again(notification.supplied(facts, by=by), unit)
+
+
+def release(notification: Notification, by: str, unit: NotifierUnit) -> Notification:
+    """A person lets a message go out that was suppressed for safety (T3), or that may have arrived already.
+
+    Raises:
+        NotHeld, FactsMissing: as for `Notification.released_by`.
+    """
+    return _look_again(notification.released_by(by), unit)
+
+
+def announce(notification: Notification, unit: NotifierUnit) -> None:
+    """Say on `support.notification.v1` what has become of it: codes and references only (S5)."""
+    intent = notification.intent
+    unit.emit(
+        _EVENT_OF[notification.state](
+            notification_id=notification.id,
+            ticket_id=intent.ticket_id,
+            incident_ref=intent.incident_ref,
+            occurred_at=unit.now,
+            emitted_at=unit.now,
+            clauses=intent.clauses,
+            policy_version=unit.desk.policy.version,
+            channel=intent.channel,
+            template=intent.template,
+            audience=intent.audience,
+            attempt=notification.attempts,
+            missing=notification.missing,
+            covered_by=notification.covered_by,
+            reason_code=notification.reason,
+        ),
+        occurred_at=unit.now,
+        seed=f"{notification.id}|{notification.state}|{notification.attempts}|{unit.now.isoformat()}",
+        correlation_id=intent.correlation_id,
+    )
+
+
+def _tell_customer(ticket: Ticket, unit: NotifierUnit) -> None:
+    """Keep the ticket and turn what waits on it into messages, if it is time for them (T3)."""
+    ticket, intents = audience.customer_intents(ticket)
+    unit.tickets.save(ticket)
+    _tell(intents, ticket, unit)
+
+
+def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None:
+    for intent in intents:
+        verdict = unit.desk.verdict(intent, ticket, now=unit.now)
+        _add(Notification.of(_id_of(intent), intent, verdict, unit.now), unit)
+
+
+def _look_again(notification: Notification, unit: NotifierUnit) -> Notification:
+    """Decide anew about one that waited, with what is known now."""
+    ticket = unit.tickets.get(notification.intent.ticket_id or "")
+    verdict = unit.desk.verdict(notification.intent, ticket, released=notification.released, now=unit.now)
+    after = notification.under(verdict, unit.now)
+    if after != notification:
+        _change(after, unit)
+    return after
+
+
+def _reopen(ticket: Ticket, at: datetime, unit: NotifierUnit) -> None:
+    within = timedelta(days=unit.desk.policy.clocks.reopen_within_days)
+    if ticket.can_be_reopened(at, within=within):
+        _supersede_resolution(ticket.id, unit)
+        unit.tickets.save(ticket.reopened())
+
+
+def _supersede_resolution(ticket_id: str, unit: NotifierUnit) -> None:
+    for notification in unit.notifications.open_of(ticket_id):
+        if audience.is_outdated_by_resolution(notification):
+            _change(notification.superseded(Reason.OUTDATED), unit)
+
+
+def _add(notification: Notification, unit: NotifierUnit) -> None:
+    unit.notifications.add(notification)
+    announce(notification, unit)
+
+
+def _change(notification: Notification, unit: NotifierUnit) -> None:
+    unit.notifications.save(notification)
+    announce(notification, unit)
+
+
+def _created(ticket_id: str, unit: NotifierUnit) -> Ticket:
+    ticket = unit.tickets.get(ticket_id)
+    if ticket.customer is None:
+        raise UnknownTicket
+    return ticket
+
+
+def _moved(event: RoutingEscalated | RoutingDeescalated, unit: NotifierUnit) -> Ticket:
+    ticket = unit.tickets.get(event.ticket_id)
+    if ticket.routing is None:
+        raise UnknownTicket
+    routing = replace(ticket.routing, team=event.team, owning_team=event.owning_team, level=event.to_level)
+    return replace(ticket, routing=routing)
+
+
+def _team_of(ticket: Ticket, unit: NotifierUnit) -> Team:
+    return ticket.routing.people if ticket.routing else unit.desk.policy.routing.triage.team
+
+
+def _id_of(intent: Intent) -> str:
+    return derived_id("notifier", intent.channel, *intent.identity)
+
+
+def _cause(message: Received[Event], cause_id: str) -> Cause:
+    return Cause(cause_id, message.envelope.correlation_id or message.id)

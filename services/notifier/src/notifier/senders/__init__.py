@@ -1,0 +1,30 @@
+"""The ways out. A channel is whatever can hand over a message before a deadline and say what is known of it then."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from notifier.domain.retry import SendResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes out. `id` is the same on every try, so that repetitions can be recognised; `recipient` is an address."""
+
+    id: str
+    thread: str
+    """The same for all messages about one ticket or incident."""
+    recipient: str
+    subject: str
+    body: str
+    written_at: datetime
+
+
+class Sender(Protocol):
+    """One channel."""
+
+    async def send(self, message: Message, *, within: timedelta) -> SendResult:
+        """Hand the message over. Never raises: what went wrong is in the result."""
+
+    async def close(self) -> None:
+        """Give up the connections that wait for another message."""

@@ -1,0 +1,97 @@
+"""Every environment variable of the notifier."""
+
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.utils import getaddresses
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from notifier.domain.audience import is_address
+from shared.directory import Directory
+from shared.runtime.settings import ServiceSettings
+
+DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail is handed over. `starttls`: True insists on it, None uses it where it is offered."""
+
+    host: str
+    port: int
+    tls: bool = False
+    starttls: bool | None = None
+    user: str | None = None
+    password: str | None = None
+
+
+def smtp_server(url: str) -> SmtpServer:
+    """The server that a URL names: `smtp://host:port`, `smtps://user:password@host`, `smtp://…?starttls=true`.
+
+    Raises:
+        ValueError: it names no server, or would send a password in the clear.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("write smtp://host:port or smtps://host:port")
+    starttls = {"true": True, "false": False}.get(parse_qs(parts.query).get("starttls", [""])[0])
+    tls = parts.scheme == "smtps"
+    if parts.password and not (tls or starttls):
+        raise ValueError("a password needs smtps:// or ?starttls=true")
+    return SmtpServer(
+        host=parts.hostname,
+        port=parts.port or DEFAULT_PORTS[parts.scheme],
+        tls=tls,
+        starttls=starttls,
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def mailbox(text: str) -> Address:
+    """The address in `Storytailor Support <support@example.com>`.
+
+    Raises:
+        ValueError: it is not one plain address.
+    """
+    found = getaddresses([text]) if text.isprintable() else []
+    if len(found) != 1 or not is_address(found[0][1]):
+        raise ValueError("write Name <name@domain>")
+    name, address = found[0]
+    return Address(display_name=name, addr_spec=address)
+
+
+def _checked_server(url: SecretStr) -> SecretStr:
+    smtp_server(url.get_secret_value())
+    return url
+
+
+def _checked_mailbox(text: str) -> str:
+    mailbox(text)
+    return text
+
+
+def _checked_directory(path: Path) -> Path:
+    try:
+        Directory.from_yaml(path.read_text())
+    except OSError as error:
+        raise ValueError("the file cannot be read") from error
+    return path
+
+
+class NotifierSettings(ServiceSettings):
+    """What the notifier needs beside what every service does."""
+
+    http_port: int = Field(default=8084, ge=0, le=65535)
+    directory_file: Annotated[Path, AfterValidator(_checked_directory)]
+    smtp_url: Annotated[SecretStr, AfterValidator(_checked_server)]
+    mail_from: Annotated[str, AfterValidator(_checked_mailbox)]
+    mail_reply_to: Annotated[str, AfterValidator(_checked_mailbox)] | None = None
+    """Where answers of customers go; without it, to `mail_from`."""
+
+    def directory(self) -> Directory:
+        """Teams, leads and the people on duty."""
+        return Directory.from_yaml(self.directory_file.read_text())

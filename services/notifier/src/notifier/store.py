@@ -1,0 +1,248 @@
+"""The notifier's two tables: what is known of tickets, and every notification with its fate.
+
+Both are read back whole, so each is one document with the few columns that SQL has to find it by.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+
+from pydantic import TypeAdapter
+
+from notifier.domain.desk import Desk
+from notifier.domain.notification import OPEN, Notification
+from notifier.domain.ticket import Ticket
+from shared.errors import TransientFailure
+from shared.events.envelope import Event, Received
+from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.ticket import PersonKind, TicketClosed, TicketMessageAdded, TicketReopened, TicketResolved
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.database import Connection
+
+_TICKET = TypeAdapter(Ticket)
+_NOTIFICATION = TypeAdapter(Notification)
+
+_READ_TICKETS = "select ticket_id, version, document from ticket_context where ticket_id = any($1)"
+_LOCK_TICKETS = _READ_TICKETS + " order by ticket_id for update"
+_SAVE_TICKETS = """
+insert into ticket_context as t (ticket_id, version, document)
+select * from unnest($1::text[], $2::integer[], $3::bytea[]) order by 1
+on conflict (ticket_id) do update set version = excluded.version, document = excluded.document
+where t.version = excluded.version - 1
+"""
+_LOCK_OPEN_OF_TICKETS = """
+select document from notification where ticket_id = any($1) and state in ('queued', 'sending', 'held', 'suppressed')
+order by id for update
+"""
+_LOCK_OPEN_PAGES = """
+select document from notification where incident_ref = any($1) and state in ('queued', 'sending')
+order by id for update
+"""
+_LOCK = "select document from notification where id = any($1) order by id for update"
+_CLAIM = """
+select document from notification where urgent = $1 and next_look_at <= $2
+order by next_look_at limit $3 for update skip locked
+"""
+_ADD = """
+insert into notification (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document)
+select * from unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bytea[])
+on conflict (id) do nothing
+"""
+_CHANGE = """
+update notification as n set state = new.state, reason = new.reason, next_look_at = new.next_look_at, document = new.document
+from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[])
+     as new (id, state, reason, next_look_at, document)
+where n.id = new.id
+"""
+_OF_TICKET = "select document from notification where ticket_id = $1 order by created_at, id limit $2"
+_WAITING_FOR_A_PERSON = """
+select document from notification
+where (state = 'held' or (state = 'suppressed' and reason = 'safety_ticket')) and (created_at, id) > ($1, $2)
+order by created_at, id limit $3
+"""
+
+Wake = Callable[[bool], None]
+"""Tells the urgent (True) or the other way out that something is due."""
+
+
+class Tickets:
+    """The tickets of one unit of work."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Ticket] = {}
+        self._versions: dict[str, int] = {}
+        self._changed: set[str] = set()
+
+    def get(self, ticket_id: str) -> Ticket:
+        """What is known of the ticket, which may be nothing yet."""
+        return self._known.get(ticket_id) or Ticket(ticket_id)
+
+    def save(self, ticket: Ticket) -> None:
+        self._known[ticket.id] = ticket
+        self._changed.add(ticket.id)
+
+    async def read(self, connection: Connection, ticket_ids: Iterable[str], *, lock: bool = True) -> None:
+        wanted = sorted(ticket_ids)
+        if not wanted:
+            return
+        for row in await connection.fetch(_LOCK_TICKETS if lock else _READ_TICKETS, wanted):
+            self._known[row["ticket_id"]] = _TICKET.validate_json(row["document"])
+            self._versions[row["ticket_id"]] = row["version"]
+
+    async def write(self, connection: Connection) -> None:
+        """
+        Raises:
+            TransientFailure: another transaction wrote one of these tickets first.
+        """
+        ids = sorted(self._changed)
+        if not ids:
+            return
+        versions = [self._versions.get(one, 0) + 1 for one in ids]
+        documents = [_TICKET.dump_json(self._known[one]) for one in ids]
+        written = await connection.execute(_SAVE_TICKETS, ids, versions, documents)
+        if written != f"INSERT 0 {len(ids)}":
+            raise TransientFailure("lost a race for a ticket")
+
+
+class Notifications:
+    """The notifications of one unit of work: those read, and those that are new."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Notification] = {}
+        self._of: defaultdict[str, list[str]] = defaultdict(list)
+        self._new: set[str] = set()
+        self._changed: set[str] = set()
+
+    def find(self, notification_id: str) -> Notification | None:
+        return self._known.get(notification_id)
+
+    def open_of(self, about: str) -> list[Notification]:
+        """What may still go out about a ticket or an incident."""
+        found = (self._known[one] for one in self._of[about])
+        return [notification for notification in found if notification.state in OPEN]
+
+    def add(self, notification: Notification) -> None:
+        self._keep(notification)
+        self._new.add(notification.id)
+
+    def save(self, notification: Notification) -> None:
+        self._known[notification.id] = notification
+        self._changed.add(notification.id)
+
+    async def read_open_of_tickets(self, connection: Connection, ticket_ids: Iterable[str]) -> None:
+        if wanted := sorted(ticket_ids):
+            self._read(await connection.fetch(_LOCK_OPEN_OF_TICKETS, wanted))
+
+    async def read_open_pages(self, connection: Connection, incident_refs: Iterable[str]) -> None:
+        if wanted := sorted(incident_refs):
+            self._read(await connection.fetch(_LOCK_OPEN_PAGES, wanted))
+
+    async def lock(self, connection: Connection, notification_ids: Iterable[str]) -> None:
+        if wanted := sorted(notification_ids):
+            self._read(await connection.fetch(_LOCK, wanted))
+
+    async def claim(
+        self, connection: Connection, *, urgent: bool, due_at: datetime, limit: int
+    ) -> Sequence[Notification]:
+        """What is due on one lane, locked; what another replica is looking at is passed over."""
+        return self._read(await connection.fetch(_CLAIM, urgent, due_at, limit))
+
+    def due_lanes(self, now: datetime) -> set[bool]:
+        """The lanes, urgent or not, on which something was put that may go now."""
+        touched = (self._known[one] for one in self._new | self._changed)
+        return {one.is_urgent for one in touched if one.next_look_at is not None and one.next_look_at <= now}
+
+    async def write(self, connection: Connection) -> None:
+        if self._new:
+            new = [self._known[one] for one in sorted(self._new)]
+            await connection.execute(
+                _ADD,
+                [one.id for one in new],
+                [one.is_urgent for one in new],
+                [one.state.value for one in new],
+                [one.reason for one in new],
+                [one.next_look_at for one in new],
+                [one.intent.ticket_id for one in new],
+                [one.intent.incident_ref for one in new],
+                [one.created_at for one in new],
+                [_NOTIFICATION.dump_json(one) for one in new],
+            )
+        if changed := [self._known[one] for one in sorted(self._changed - self._new)]:
+            await connection.execute(
+                _CHANGE,
+                [one.id for one in changed],
+                [one.state.value for one in changed],
+                [one.reason for one in changed],
+                [one.next_look_at for one in changed],
+                [_NOTIFICATION.dump_json(one) for one in changed],
+            )
+
+    def _read(self, rows: Iterable[Sequence[str]]) -> list[Notification]:
+        found = [_NOTIFICATION.validate_json(row[0]) for row in rows]
+        for notification in found:
+            self._keep(notification)
+        return found
+
+    def _keep(self, notification: Notification) -> None:
+        if notification.id not in self._known:
+            about = notification.intent.ticket_id or notification.intent.incident_ref
+            self._of[about or ""].append(notification.id)
+        self._known[notification.id] = notification
+
+
+class NotifierUnit(UnitOfWork):
+    """What a batch, a look for due notifications or a person's command reads and writes."""
+
+    service = "notifier"
+
+    def __init__(self, connection: Connection, now: datetime, desk: Desk, wake: Wake) -> None:
+        super().__init__(connection, now)
+        self.desk = desk
+        self.tickets = Tickets()
+        self.notifications = Notifications()
+        self._wake = wake
+
+    async def load(self, messages: Sequence[Received[Event]]) -> None:
+        tickets, changing, incidents = set(), set(), set()
+        for message in messages:
+            event = message.event
+            if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
+                incidents.add(event.incident_ref)
+            elif not isinstance(event, TicketMessageAdded) or is_of_customer(event):
+                tickets.add(event.key)
+                if isinstance(event, TicketResolved | TicketReopened | TicketClosed | TicketMessageAdded):
+                    changing.add(event.key)
+        await self.tickets.read(self.connection, tickets)
+        await self.notifications.read_open_of_tickets(self.connection, changing)
+        await self.notifications.read_open_pages(self.connection, incidents)
+
+    async def save(self) -> None:
+        await self.tickets.write(self.connection)
+        await self.notifications.write(self.connection)
+        for urgent in self.notifications.due_lanes(self.now):
+            self.after_commit.append(partial(self._wake, urgent))
+
+
+def is_of_customer(message: TicketMessageAdded) -> bool:
+    """Whether a customer wrote it, and not a machine for them: the only messages that change anything here."""
+    return message.author.kind is PersonKind.CUSTOMER and not message.automated
+
+
+async def of_ticket(connection: Connection, ticket_id: str, *, limit: int) -> list[Notification]:
+    """Everything that somebody was or should be told about a ticket, oldest first."""
+    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(_OF_TICKET, ticket_id, limit)]
+
+
+async def place_of(connection: Connection, notification_id: str) -> tuple[datetime, str] | None:
+    """Where a notification stands among those that wait for a person."""
+    created_at = await connection.fetchval("select created_at from notification where id = $1", notification_id)
+    return (created_at, notification_id) if created_at is not None else None
+
+
+async def waiting_for_a_person(
+    connection: Connection, *, after: tuple[datetime, str], limit: int
+) -> list[Notification]:
+    """What is held, and what is suppressed because of safety, oldest first, from a place on."""
+    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(_WAITING_FOR_A_PERSON, *after, limit)]

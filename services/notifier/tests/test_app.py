@@ -1,0 +1,85 @@
+"""The whole service on real engines and a real SMTP server: from its topics to mails, and back to its own topic."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from email.policy import default
+
+from notifier.app import GROUP, SUBSCRIPTIONS, URGENT_GROUP, build
+from notifier.settings import NotifierSettings
+from shared.events.envelope import Received
+from shared.events.topics import NOTIFICATION, TOPIC_OF, TOPICS
+from shared.messaging.kafka import Kafka
+from shared.runtime.database import Database
+from shared.runtime.migrate import migrate
+from shared.runtime.now import machine_now
+from shared.testing.builders import headers_of
+from shared.testing.topic import producer, wait_for_records
+
+
+def test_every_event_that_is_handled_comes_from_a_topic_that_names_the_group() -> None:
+    for event_class in SUBSCRIPTIONS:
+        assert {GROUP, URGENT_GROUP} & set(TOPIC_OF[event_class.wire_type].consumers)
+    assert [topic.name for topic in TOPICS if GROUP in topic.consumers] == [
+        "support.ticket.v1",
+        "support.routing.v1",
+        "support.sla.v1",
+    ]
+
+
+@asynccontextmanager
+async def running(settings: NotifierSettings, database_url: str, kafka: Kafka) -> AsyncIterator[None]:
+    """The service at work, as `main` runs it, until the test is done."""
+    await migrate(database_url, schema="notifier", package="notifier")
+    await kafka.create_topics()
+    databases = [Database(database_url, schema="notifier") for _ in range(2)]
+    app = build(settings, now=machine_now, kafka=kafka, bulk=databases[0], urgent=databases[1])
+    tasks = [asyncio.create_task(part.run()) for part in app.parts]
+    try:
+        yield
+    finally:
+        for part in app.parts:
+            await part.stop()
+        await asyncio.gather(*tasks)
+        for database in databases:
+            await database.close()
+
+
+async def test_from_the_topics_to_mails_and_what_became_of_them(
+    room, smtp_port, say, directory_file, kafka_address: str, topic_prefix: str, database_url: str
+) -> None:
+    """A ticket to its customer and team, a page to everybody on duty; each told on the notifier's own topic."""
+    kafka = Kafka(kafka_address, topic_prefix=topic_prefix)
+    settings = NotifierSettings.model_validate(
+        {
+            "kafka_bootstrap_servers": kafka_address,
+            "database_url": database_url,
+            "directory_file": directory_file,
+            "smtp_url": f"smtp://127.0.0.1:{smtp_port}",
+            "mail_from": "Storytailor Support <support@storytailor.example>",
+        }
+    )
+    async with running(settings, database_url, kafka), producer(kafka_address) as upstream:
+
+        async def publish(message: Received, data: dict) -> None:
+            wire_type = message.event.wire_type
+            topic = topic_prefix + TOPIC_OF[wire_type].name
+            headers = headers_of(wire_type, message.id, at=machine_now())
+            await upstream.send_and_wait(topic, json.dumps(data).encode(), message.event.key.encode(), headers=headers)
+
+        for message in (say.created(), say.assigned("login"), say.paged()):
+            await publish(message, message.event.model_dump(mode="json"))
+        async with asyncio.timeout(30):
+            arrived = [await room.arrivals.get() for _ in range(4)]
+        told = await wait_for_records(kafka_address, topic_prefix + NOTIFICATION.name, lambda seen: len(seen) >= 8)
+    mails = [message_from_bytes(envelope.content, policy=default) for envelope in arrived]
+    assert sorted((mail["To"], mail["Subject"]) for mail in mails) == [
+        ("ada@example.com", "Re: [Ticket #T-1] Login"),
+        ("customer_service@staff.example", "[Ticket #T-1] A ticket is with your team"),
+        ("pat@staff.example", "[SI-0A1B2C3D] Action needed now"),
+        ("sam@staff.example", "[SI-0A1B2C3D] Action needed now"),
+    ]
+    assert sorted(one.fact for one in told) == ["notification.queued"] * 4 + ["notification.sent"] * 4
+    assert {one.key for one in told} == {"T-1", "SI-0A1B2C3D"}

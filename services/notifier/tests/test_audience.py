@@ -1,0 +1,341 @@
+"""Which event leads to which message to whom (T1-T4, T6, R5, R8, S1, S4, S5, S9)."""
+
+from datetime import timedelta
+
+import pytest
+
+from notifier.domain.audience import TEXTS, is_address, is_machine
+from shared.vocabulary import SUBCATEGORIES, Category, Subcategory
+
+FIRST_TEXTS = {
+    Subcategory.USER_QUESTION: {"ip_question": "queued"},
+    Subcategory.RIGHTS_HOLDER_CLAIM: {"receipt": "queued", "rights_holder_claim": "held"},
+    **{safety: {"initial_response": "suppressed"} for safety in SUBCATEGORIES[Category.SAFETY]},
+}
+
+
+@pytest.mark.parametrize("subcategory", Subcategory)
+def test_the_first_decision_lets_the_customer_be_written_to(office, say, subcategory) -> None:
+    """Text 1, but questions about IP get their answer, claims the receipt, and safety tickets nothing (T1, T3, T4)."""
+    office.hear(say.created(), say.assigned(subcategory))
+    assert office.customer() == FIRST_TEXTS.get(subcategory, {"initial_response": "queued"})
+
+
+def test_no_customer_text_before_the_first_decision_and_the_customer_are_known(office, say) -> None:
+    """The two topics come in any order; what happened waits for both (T3)."""
+    office.hear(say.created(), say.resolved())
+    assert office.customer() == {}
+    office.hear(say.assigned())
+    assert office.customer() == {"initial_response": "queued", "resolution": "queued"}
+
+
+def test_a_decision_that_comes_before_its_ticket_waits_for_it(office, say) -> None:
+    office.hear(say.assigned())
+    assert office.customer() == {}
+    office.hear(say.created())
+    assert office.customer() == {"initial_response": "queued"}
+
+
+def test_a_later_decision_says_nothing_to_the_customer(office, say) -> None:
+    """Only the first one does, and the one that finds a rights-holder claim, once (T4)."""
+    office.hear(say.created(), say.assigned())
+    office.hear(say.assigned("payment_failure", decision_id="d-2", replaces="d-1"))
+    assert office.customer() == {"initial_response": "queued"}
+    office.hear(say.assigned("rights_holder_claim", decision_id="d-3", replaces="d-2", team="legal"))
+    office.hear(say.assigned("user_question", decision_id="d-4", replaces="d-3"))
+    office.hear(say.assigned("rights_holder_claim", decision_id="d-5", replaces="d-4", team="legal"))
+    assert [one.intent.template for one in office.told_to("customer")] == [
+        "initial_response",
+        "receipt",
+        "rights_holder_claim",
+    ]
+
+
+def test_a_second_created_changes_nothing(office, say) -> None:
+    """The first stands; the router sets the second aside."""
+    office.hear(say.created(), say.created(requester={"id": "u-2", "email": "other@example.com"}), say.assigned())
+    assert office.tickets.get("T-1").customer.email == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("subcategory", "text"),
+    [
+        ("payment_failure", "resolution"),
+        ("user_question", "resolution"),
+        ("missing_attribution", "missing_attribution"),
+        ("false_positive", "false_positive"),
+    ],
+)
+def test_on_resolved_a_text_about_ip_replaces_the_resolution_text(office, say, subcategory, text) -> None:
+    facts = {"attribution_added": True, "attribution_removed": True, "detection_reviewed": True}
+    office.hear(say.created(), say.assigned(subcategory), say.resolved(facts=facts))
+    assert office.customer()[text] == "queued"
+    assert len(office.told_to("customer")) == 2
+
+
+def test_a_resolution_that_reports_nothing_holds_the_text_that_claims_something(office, say) -> None:
+    """Missing attribution is not said to be added before somebody has reported it (T2)."""
+    office.hear(say.created(), say.assigned("missing_attribution"), say.resolved(facts={"attribution_added": "yes"}))
+    held = office.latest("missing_attribution")
+    assert (held.state, held.reason, held.missing) == ("held", "missing_facts", ("attribution_added",))
+
+
+def test_a_text_without_its_owner_is_held(office, say) -> None:
+    """Never a literal bracket in an outgoing mail (HD-66, T2)."""
+    created = say.created(ip={"id": "ip-1", "character": "Moonbear"})
+    office.hear(created, say.assigned("missing_attribution"), say.resolved(facts={"attribution_added": True}))
+    assert office.latest("missing_attribution").missing == ("owner",)
+
+
+def test_the_full_text_of_a_claim_waits_for_what_its_resolution_reports(office, say) -> None:
+    """The receipt goes out at once, the full text with its facts, and no resolution text beside it (T2, T4)."""
+    office.hear(say.created(), say.assigned("rights_holder_claim", team="legal", level=3))
+    assert office.latest("rights_holder_claim").missing == ("attribution_added", "detection_reviewed")
+    office.hear(say.resolved(facts={"attribution_added": True, "detection_reviewed": True}))
+    assert office.customer() == {"receipt": "queued", "rights_holder_claim": "queued"}
+
+
+def test_the_full_text_of_a_claim_does_not_say_escalated_while_legal_does_not_have_it(office, say) -> None:
+    office.hear(say.created(), say.assigned("rights_holder_claim", team="content", level=2))
+    assert "escalated_to_legal" in office.latest("rights_holder_claim").missing
+
+
+def test_a_resolution_without_words_is_held(office, say) -> None:
+    office.hear(say.created(), say.assigned(), say.resolved(summary="  \n"))
+    assert office.latest("resolution").missing == ("resolution_details",)
+
+
+def test_reopening_takes_back_what_says_that_the_matter_is_settled(office, say) -> None:
+    """Also what was reported as done counts no more: the next resolution has to report it again (T2)."""
+    claims = {"attribution_added": True}
+    office.hear(say.created(), say.assigned("missing_attribution"), say.resolved(facts=claims), say.reopened())
+    first = office.latest("missing_attribution")
+    assert (first.state, first.reason) == ("superseded", "outdated")
+    office.hear(say.resolved())
+    assert office.latest("missing_attribution").missing == ("attribution_added",)
+
+
+def test_a_customers_message_on_a_resolved_ticket_reopens_it(office, say) -> None:
+    """An agent's or a machine's does not (L12, HD-37)."""
+    office.hear(say.created(), say.assigned("login"), say.resolved())
+    office.hear(say.wrote("agent"), say.wrote(automated=True))
+    assert office.latest("resolution").state == "queued"
+    office.hear(say.wrote())
+    assert office.latest("resolution").state == "superseded"
+
+
+def test_after_seven_days_a_resolution_stands(office, say) -> None:
+    """7 d 0 s is the last moment (L12)."""
+    office.hear(say.created(), say.assigned("login"), say.resolved())
+    office.hear(say.reopened(at=say.at + timedelta(days=7, microseconds=1)))
+    assert office.latest("resolution").state == "queued"
+    office.hear(say.reopened(at=say.at + timedelta(days=7)))
+    assert office.latest("resolution").state == "superseded"
+
+
+def test_a_second_resolution_stands_for_the_first_that_is_held(office, say) -> None:
+    office.hear(say.created(), say.assigned("missing_attribution"), say.resolved())
+    office.hear(say.resolved(facts={"attribution_added": True}))
+    assert [one.state for one in office.told_to("customer")] == ["queued", "superseded", "queued"]
+
+
+def test_an_escalation_is_told_to_the_customer_with_team_and_reason(office, say) -> None:
+    office.hear(
+        say.created(number="12345"), say.assigned(), say.escalated(criterion="needs_code_fix", team="engineering")
+    )
+    mail = office.mail("escalation")
+    assert mail.subject == "Re: [Ticket #12345] - Escalated"
+    assert "escalated your issue to our Engineering Team for further" in mail.body
+    assert office.desk.policy.texts.escalation_details["needs_code_fix"] in mail.body
+
+
+def test_the_initial_response_speaks_of_the_matter(office, say) -> None:
+    office.hear(say.created(number="12345"), say.assigned("login"))
+    mail = office.mail("initial_response")
+    assert mail.subject == "Re: [Ticket #12345] Login"
+    assert mail.body.startswith("Hi Ada,\n")
+    assert "\nStorytailor Support Team\nStorytailor Support Team\n" in mail.body
+
+
+def test_a_customer_without_a_name_is_greeted_all_the_same(office, say) -> None:
+    """User name → "there" (T2)."""
+    office.hear(say.created(requester={"id": "u-1", "email": "a@example.com"}), say.assigned())
+    assert office.mail("initial_response").body.startswith("Hi there,\n")
+
+
+def test_a_ticket_in_triage_gets_general_words(office, say) -> None:
+    """Not classified yet, and answered nevertheless (C3)."""
+    office.hear(say.created(), say.assigned(None))
+    assert office.mail("initial_response").subject == "Re: [Ticket #T-1] Your Request"
+
+
+def test_the_agent_who_resolved_signs(office, say) -> None:
+    by = {"kind": "agent", "id": "a-1", "name": "Robin"}
+    office.hear(say.created(), say.assigned(), say.resolved(summary="We reset\nyour password.", by=by))
+    body = office.mail("resolution").body
+    assert "\nWe reset\nyour password.\n" in body
+    assert body.endswith("Best regards,\nRobin\nStorytailor Support Team\n")
+
+
+@pytest.mark.parametrize("subcategory", SUBCATEGORIES[Category.SAFETY])
+def test_of_a_safety_ticket_nothing_goes_to_the_customer_by_itself(office, say, subcategory) -> None:
+    """Restricted or not: suppressed, and what would be sent names no matter (T3, HD-68, SN-40)."""
+    office.hear(say.created(), say.assigned(subcategory), say.escalated(criterion="report_submission"), say.resolved())
+    assert set(office.customer().values()) == {"suppressed"}
+    assert office.mail("initial_response").subject == "Re: [Ticket #T-1] Your Request"
+
+
+def test_the_safety_bridge_alone_restricts(office, say) -> None:
+    """From anyone else the mark is ignored (S9)."""
+    office.hear(say.restricted(source="/helpdesk"), say.created(), say.assigned())
+    assert office.customer() == {"initial_response": "queued"}
+    office.hear(say.restricted(), say.resolved())
+    assert office.customer()["resolution"] == "suppressed"
+
+
+def test_a_closed_ticket_is_not_written_to(office, say) -> None:
+    """Spam, duplicates and what was withdrawn; what is on its way is taken back."""
+    office.hear(say.created(), say.assigned(), say.closed(), say.resolved())
+    assert {one.reason for one in office.told_to("customer")} == {"ticket_closed"}
+
+
+def test_a_safety_ticket_does_not_close_like_spam(office, say) -> None:
+    """Closing is refused there (S1): what a person may release stays."""
+    office.hear(say.created(), say.assigned("privacy_concern"), say.closed())
+    assert office.customer() == {"initial_response": "suppressed"}
+
+
+@pytest.mark.parametrize(
+    ("email", "reason"),
+    [
+        (None, "no_address"),
+        ("", "no_address"),
+        ("a@x.example, b@x.example", "no_address"),
+        ("a@x.example\r\nBcc: b@x.example", "no_address"),
+        ("<a@x.example>", "no_address"),
+        ("no-reply@x.example", "machine_address"),
+        ("MAILER-DAEMON@x.example", "machine_address"),
+        ("bounces+123@x.example", "machine_address"),
+    ],
+)
+def test_who_cannot_be_written_to_is_not(office, say, email, reason) -> None:
+    """One plain address of a person, or nothing; machines would only answer (HD-63)."""
+    office.hear(say.created(requester={"id": "u-1", "email": email}), say.assigned())
+    assert (office.latest("initial_response").state, office.latest("initial_response").reason) == ("suppressed", reason)
+
+
+def test_usual_addresses_are_addresses() -> None:
+    assert all(is_address(one) for one in ("a@b.example", "o'neil+tag@x-y.example", "ADA@EXAMPLE.COM"))
+    assert not any(is_machine(one) for one in ("noreen@example.com", "nora.reply@example.com", "bouncer@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("say_it", "teams"),
+    [
+        ({"team": "legal", "level": 3, "subcategory": "rights_holder_claim"}, ["team/legal"]),
+        (
+            {
+                "team": "child_safety_agent",
+                "level": 0,
+                "owning_team": "safety",
+                "also_notified": ["safety", "legal_compliance"],
+                "subcategory": "mandatory_reporting",
+            },
+            ["team/legal_compliance", "team/safety"],
+        ),
+    ],
+)
+def test_a_decision_is_told_to_its_team_and_to_whom_it_names(office, say, say_it, teams) -> None:
+    """Each once; the Child Safety Agent reads no mail (R5, R8, T4)."""
+    office.hear(say.assigned(**say_it))
+    assert office.recipients("team") == teams
+
+
+def test_a_rise_and_a_fall_are_told_to_the_team_that_has_the_ticket_then(office, say) -> None:
+    office.hear(say.created(), say.assigned(), say.escalated(), say.deescalated())
+    assert office.recipients("team") == ["team/customer_service", "team/finance", "team/technical_support"]
+    assert "Reason: needs advanced knowledge" in office.mail("team_escalated").body
+
+
+def test_staff_mail_about_a_safety_ticket_names_no_matter(office, say) -> None:
+    """No number and no word of safety in the subject, no class and no criterion in the body (S5)."""
+    office.hear(say.created(number="12345"), say.assigned("crisis_detection"))
+    office.hear(say.escalated(criterion="law_enforcement_request", team="legal_compliance"), say.breached())
+    for template in ("team_assigned", "team_escalated", "sla_breached"):
+        mail = office.mail(template)
+        assert mail.subject.startswith("[Ticket] ")
+        assert "safety" not in mail.subject.lower()
+        assert "crisis" not in mail.body
+        assert "law" not in mail.body
+
+
+def test_a_breach_is_told_to_team_and_lead_at_once(office, say) -> None:
+    """(T6) Also before the ticket has been routed: then to those who triage (C3, L16)."""
+    office.hear(say.breached(), say.assigned(team="finance"), say.breached(due_at="2026-03-02T09:00:00Z"))
+    assert office.recipients("team")[:2] == ["team/customer_service", "team/finance"]
+    assert office.recipients("lead") == ["lead/customer_service", "lead/finance"]
+    assert "Was due: 2026-03-02 09:00 UTC" in office.mail("sla_breached").body
+
+
+def test_a_warning_is_told_to_the_team_and_has_nothing_to_say_after_the_breach(office, say) -> None:
+    """(L10)"""
+    office.hear(say.assigned(), say.warned())
+    warning = office.latest("sla_warning")
+    assert warning.intent.recipient == "team/customer_service"
+    assert "has used 75% of the time for its initial response" in office.mail("sla_warning").body
+    after = office.desk.verdict(warning.intent, None, now=office.now.advance(hours=48))
+    assert (after.state, after.reason) == ("expired", "too_late")
+
+
+def test_everybody_on_duty_is_paged_once_however_many_roles_they_hold(office, say) -> None:
+    """Reference and severity, nothing else (S4, S5)."""
+    office.hear(say.paged())
+    assert office.recipients("on_call") == ["pat", "sam"]
+    mail = office.mail("page")
+    assert mail.subject == "[SI-0A1B2C3D] Action needed now"
+    assert "Severity: critical" in mail.body
+    assert "crisis" not in mail.body
+
+
+def test_a_drill_says_so_first(office, say) -> None:
+    assert office.hear(say.paged(mode="drill")).mail("page").subject == "DRILL [SI-0A1B2C3D] Action needed now"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["SI-1=?UTF-8?Q?=0A?=Bcc:x@y", "SI-0A1B2C3D\u2028Bcc: x", "SI-0A1B2C3I", "si-0a1b2c3d", "X" * 120],
+)
+def test_a_page_goes_out_whatever_its_reference_looks_like(office, say, reference) -> None:
+    """What is not a reference is not printed; the page still says that somebody is needed (S6, SN-28)."""
+    office.hear(say.paged(reference, severity_working="{{ nonsense }}"))
+    page = office.latest("page")
+    assert page.state == "queued"
+    assert office.mail("page").subject == "[SI] Action needed now"
+    assert "Severity: unknown" in office.mail("page").body
+
+
+def test_a_newer_page_stands_for_the_older_to_the_same_person(office, say) -> None:
+    """It alone is tried on (S4)."""
+    office.hear(say.paged(), say.paged(step=1, roles=["primary"]))
+    older, other, newer = office.told_to("on_call")
+    assert (older.state, older.reason, older.covered_by) == ("superseded", "newer_page", newer.id)
+    assert (other.state, newer.state) == ("queued", "queued")
+
+
+def test_the_last_acknowledgement_ends_the_pages_of_its_epoch(office, say) -> None:
+    """While a role that has to acknowledge has not, pages are tried on (S4)."""
+    office.hear(say.paged(epoch=1), say.acknowledged(handling="paging"))
+    assert {one.state for one in office.told_to("on_call")} == {"queued"}
+    office.hear(say.acknowledged())
+    assert {(one.state, one.reason) for one in office.told_to("on_call")} == {("superseded", "acknowledged")}
+    office.hear(say.paged(epoch=2), say.acknowledged(epoch=1))
+    assert [one.state for one in office.told_to("on_call")][2:] == ["queued", "queued"]
+
+
+def test_a_page_that_finds_nobody_on_duty_is_a_failure_and_not_a_silence(office, say) -> None:
+    office.hear(say.paged(roles=["legal_compliance"]))
+    assert [(one.state, one.reason) for one in office.told_to("on_call")] == [("failed", "nobody_on_duty")]
+
+
+def test_every_trigger_has_a_text_for_every_other_subcategory() -> None:
+    assert all(None in row for row in TEXTS.values())

@@ -1,0 +1,336 @@
+"""From an event to a mail handed over, on a real database: claimed once, checked once more, written down, found again (T3)."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from notifier.app import SUBSCRIPTIONS, read_templates
+from notifier.domain.desk import Desk
+from notifier.domain.notification import Template
+from notifier.domain.retry import LEASE_MARGIN, Outcome, SendResult
+from notifier.domain.templates import Templates, Words
+from notifier.senders import Message
+from notifier.store import NotifierUnit, of_ticket
+from notifier.timers import Deliveries
+from shared.errors import TransientFailure
+from shared.events.envelope import Received
+from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.database import Database
+from shared.testing.time import FakeNow
+
+ACCEPTED = SendResult(Outcome.ACCEPTED, "smtp_250")
+BUSY = SendResult(Outcome.TRANSIENT, "smtp_451")
+UNKNOWN = SendResult(Outcome.AMBIGUOUS, "smtp_disconnected")
+LEASE = timedelta(seconds=15) + LEASE_MARGIN
+
+
+class WithoutInitialResponse(Templates):
+    """Templates with a bug."""
+
+    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
+        if template is Template.INITIAL_RESPONSE:
+            raise ZeroDivisionError
+        return super().render(template, facts)
+
+
+class Post:
+    """A channel that answers what the test says, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Message] = []
+        self.answers: list[SendResult] = []
+        self.hang = False
+        self.on_send: Callable[[], Any] = lambda: None
+
+    async def send(self, message: Message, *, within: timedelta) -> SendResult:
+        self.given.append(message)
+        self.on_send()
+        if self.hang:
+            await asyncio.Event().wait()
+        return self.answers.pop(0) if self.answers else ACCEPTED
+
+    async def close(self) -> None:
+        pass
+
+    @property
+    def subjects(self) -> list[str]:
+        return sorted(message.subject for message in self.given)
+
+
+class Replica:
+    """One process of the notifier: its own connections and ways out. What is not in the database is lost with it."""
+
+    def __init__(self, database: Database, desk: Desk, now: FakeNow) -> None:
+        self.post = Post()
+        self.woken: list[bool] = []
+        make = partial(NotifierUnit, desk=desk, wake=self.woken.append)
+        self.units = UnitsOfWork(database, make, now=now, wake=lambda _: None)
+        self.mails = Deliveries(self.units, self.post, urgent=False, at_once=10)
+        self.pages = Deliveries(self.units, self.post, urgent=True, at_once=10)
+
+    async def hear(self, *messages: Received[Any]) -> None:
+        """A batch is consumed."""
+        async with self.units.begin() as unit:
+            await unit.load(messages)
+            for message in messages:
+                unit.because_of(message)
+                SUBSCRIPTIONS[type(message.event)](message, unit)
+
+    async def deliver(self) -> None:
+        """Look, send, and look again to write down what became of it."""
+        for way_out in (self.pages, self.mails):
+            await way_out.look()
+            await asyncio.gather(*way_out._under_way)
+            await way_out.look()
+
+    async def begin(self) -> None:
+        """Look and begin to send; the process may now die."""
+        for way_out in (self.pages, self.mails):
+            await way_out.look()
+        await asyncio.sleep(0)
+
+    async def die(self) -> None:
+        for task in self.pages._under_way | self.mails._under_way:
+            task.cancel()
+
+    async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
+        async with self.units.database.connection() as connection:
+            return {one.intent.template: one.state.value for one in await of_ticket(connection, ticket_id, limit=100)}
+
+    async def told(self) -> list[str]:
+        """What has been put into the outbox, in order."""
+        async with self.units.database.connection() as connection:
+            rows = await connection.fetch("select headers from outbox order by seq")
+        return [bytes(row["headers"]).split(b"support.notification.")[1].split(b".v1")[0].decode() for row in rows]
+
+
+@pytest.fixture
+def now() -> FakeNow:
+    return FakeNow()
+
+
+@pytest.fixture
+async def replica(database: Database, desk: Desk, now: FakeNow) -> AsyncIterator[Replica]:
+    one = Replica(database, desk, now)
+    yield one
+    await one.die()
+
+
+async def test_a_ticket_becomes_a_mail_to_the_team_and_one_to_the_customer(replica, say) -> None:
+    await replica.hear(say.created(number="1"), say.assigned("login"))
+    await replica.deliver()
+    assert replica.post.subjects == ["Re: [Ticket #1] Login", "[Ticket #1] A ticket is with your team"]
+    assert {message.recipient for message in replica.post.given} == {
+        "ada@example.com",
+        "customer_service@staff.example",
+    }
+    assert await replica.states() == {"initial_response": "sent", "team_assigned": "sent"}
+    assert sorted(await replica.told()) == ["queued", "queued", "sent", "sent"]
+
+
+async def test_created_and_assigned_may_come_in_two_batches_of_either_order(replica, say) -> None:
+    """They are of two topics (T3)."""
+    await replica.hear(say.assigned("login"))
+    await replica.hear(say.created(number="1"))
+    await replica.deliver()
+    assert "Re: [Ticket #1] Login" in replica.post.subjects
+
+
+async def test_a_second_delivery_of_the_same_events_sends_nothing_again(replica, say) -> None:
+    """Beside the inbox, the ids of intents see to it: one delivery per intent."""
+    events = (say.created(), say.assigned(), say.escalated(), say.paged())
+    await replica.hear(*events)
+    await replica.deliver()
+    sent = len(replica.post.given)
+    await replica.hear(*events)
+    await replica.deliver()
+    assert len(replica.post.given) == sent == 6
+
+
+async def test_two_replicas_share_the_work(replica, database, desk, now, say) -> None:
+    """Each message goes out once; rows that one looks at are passed over by the other."""
+    for number in range(20):
+        await replica.hear(say.created(f"T-{number}"), say.assigned(ticket_id=f"T-{number}"))
+    other = Replica(database, desk, now)
+    for _ in range(4):
+        await asyncio.gather(replica.deliver(), other.deliver())
+    ids = [message.id for message in replica.post.given + other.post.given]
+    assert len(ids) == len(set(ids)) == 40
+
+
+async def test_two_transactions_that_make_the_same_ticket_known_do_not_overwrite_each_other(replica, say) -> None:
+    """The later one is tried again (created and assigned at once, on two replicas)."""
+    created = say.created()
+
+    async def overtaken() -> None:
+        async with replica.units.begin() as unit:
+            await unit.load([created])
+            await replica.hear(say.assigned("login"))
+            SUBSCRIPTIONS[type(created.event)](created, unit)
+
+    with pytest.raises(TransientFailure):
+        await overtaken()
+    await replica.hear(created)
+    assert (await replica.states())["initial_response"] == "queued"
+
+
+async def test_busy_is_tried_again_later_under_the_same_id(replica, now, say) -> None:
+    replica.post.answers = [BUSY, BUSY]
+    await replica.hear(say.paged(roles=["primary"]))
+    for seconds in (0, 0.7, 1, 3):
+        now.advance(seconds=seconds)
+        await replica.deliver()
+    assert len(replica.post.given) == 3
+    assert len({message.id for message in replica.post.given}) == 1
+    assert await replica.told() == ["queued", "sent"]
+
+
+async def test_retries_survive_a_restart(replica, database, desk, now, say) -> None:
+    """When to try again is in the row."""
+    replica.post.answers = [BUSY]
+    await replica.hear(say.created(), say.assigned("crisis_detection", team="finance"))
+    await replica.deliver()
+    await replica.die()
+    other = Replica(database, desk, now)
+    await other.deliver()
+    assert other.post.given == []
+    now.advance(seconds=10)
+    await other.deliver()
+    assert [message.id for message in other.post.given] == [message.id for message in replica.post.given]
+    assert (await other.states())["team_assigned"] == "sent"
+
+
+async def test_a_page_whose_process_died_is_sent_again_under_the_same_id(replica, database, desk, now, say) -> None:
+    """A duplicate costs a glance (1.10, SN-11)."""
+    replica.post.hang = True
+    await replica.hear(say.paged(roles=["primary"]))
+    await replica.begin()
+    await replica.die()
+    other = Replica(database, desk, now)
+    now.advance(seconds=14)
+    await other.deliver()
+    assert other.post.given == []
+    now.advance(seconds=2)
+    await other.deliver()
+    assert [message.id for message in other.post.given] == [message.id for message in replica.post.given]
+
+
+async def test_a_customers_mail_whose_process_died_is_held_for_a_person(replica, database, desk, now, say) -> None:
+    """Nobody knows whether it arrived, so nobody sends it twice; the team's is repeated."""
+    replica.post.hang = True
+    await replica.hear(say.created(), say.assigned())
+    await replica.begin()
+    await replica.die()
+    other = Replica(database, desk, now)
+    now.advance(seconds=LEASE.total_seconds() + 1)
+    await other.deliver()
+    assert await other.states() == {"initial_response": "held", "team_assigned": "sent"}
+    assert [message.recipient for message in other.post.given] == ["customer_service@staff.example"]
+
+
+async def test_a_result_that_comes_after_the_lease_still_counts_when_the_mail_arrived(
+    replica, database, desk, now, say
+):
+    """Held meanwhile, then known to be sent: the ledger says what happened."""
+    await replica.hear(
+        say.created(), say.assigned("crisis_detection"), say.assigned("login", "T-2"), say.created("T-2")
+    )
+    await replica.begin()
+    now.advance(seconds=LEASE.total_seconds() + 1)
+    await Replica(database, desk, now).deliver()
+    assert (await replica.states("T-2"))["initial_response"] == "held"
+    await asyncio.gather(*replica.mails._under_way)
+    await replica.mails.look()
+    assert (await replica.states("T-2"))["initial_response"] == "sent"
+
+
+async def test_an_uncertain_mail_is_held_for_customers(replica, say) -> None:
+    replica.post.answers = [UNKNOWN] * 2
+    await replica.hear(say.created(), say.assigned())
+    await replica.deliver()
+    assert await replica.states() == {"initial_response": "held", "team_assigned": "queued"}
+
+
+async def test_right_before_sending_it_is_checked_once_more(replica, say) -> None:
+    """A ticket that has become a safety ticket meanwhile is not written to (T3)."""
+    await replica.hear(say.created(), say.assigned("login"))
+    await replica.hear(say.assigned("privacy_concern", decision_id="d-2", replaces="d-1", team="safety"))
+    await replica.deliver()
+    assert (await replica.states())["initial_response"] == "suppressed"
+    assert "ada@example.com" not in {message.recipient for message in replica.post.given}
+
+
+async def test_a_warning_that_comes_too_late_is_not_sent(replica, now, say) -> None:
+    await replica.hear(say.assigned(), say.warned())
+    now.advance(hours=49)
+    await replica.deliver()
+    assert await replica.states() == {"team_assigned": "sent", "sla_warning": "expired"}
+
+
+async def test_what_was_overtaken_between_two_tries_is_not_tried_again(replica, now, say) -> None:
+    """The incident was acknowledged (SN-10)."""
+    replica.post.answers = [BUSY]
+    await replica.hear(say.paged(roles=["primary"]))
+    await replica.deliver()
+    await replica.hear(say.acknowledged())
+    now.advance(minutes=1)
+    await replica.deliver()
+    assert len(replica.post.given) == 1
+    assert await replica.told() == ["queued", "superseded"]
+
+
+async def test_a_resolution_completes_what_an_earlier_batch_has_held(replica, say) -> None:
+    """The full text of a claim (T4)."""
+    await replica.hear(say.created(), say.assigned("rights_holder_claim", team="legal", level=3))
+    assert (await replica.states())["rights_holder_claim"] == "held"
+    await replica.hear(say.resolved(facts={"attribution_added": True, "detection_reviewed": True}))
+    await replica.deliver()
+    assert (await replica.states())["rights_holder_claim"] == "sent"
+
+
+async def test_a_commit_wakes_the_lane_on_which_something_is_due(replica, say) -> None:
+    await replica.hear(say.created(), say.assigned("login"))
+    assert replica.woken == [False]
+    await replica.hear(say.paged())
+    assert replica.woken == [False, True]
+
+
+async def test_one_message_that_hangs_holds_up_nobody(replica, say) -> None:
+    """The next page is claimed and sent while the first one waits for its answer (S6)."""
+    replica.post.hang = True
+    await replica.hear(say.paged(roles=["primary"]))
+    await replica.begin()
+    replica.post.hang = False
+    await replica.hear(say.paged("SI-99999999", roles=["primary"]))
+    await replica.begin()
+    assert replica.post.subjects == ["[SI-0A1B2C3D] Action needed now", "[SI-99999999] Action needed now"]
+
+
+async def test_one_message_that_cannot_be_written_holds_up_nobody(replica, database, desk, now, say) -> None:
+    """A bug of ours: it waits for a person, the rest of its batch goes out."""
+    await replica.hear(say.created(), say.assigned("login"), say.escalated())
+    broken = Replica(database, dataclasses.replace(desk, templates=WithoutInitialResponse(read_templates())), now)
+    await broken.deliver()
+    assert await broken.states() == {
+        "initial_response": "held",
+        "escalation": "sent",
+        "team_assigned": "sent",
+        "team_escalated": "sent",
+    }
+
+
+async def test_a_stopping_service_waits_for_what_is_under_way_and_writes_it_down(replica, say) -> None:
+    """A restart leaves no customer's mail uncertain."""
+    await replica.hear(say.created(), say.assigned("login"))
+    running = asyncio.create_task(replica.mails.run())
+    under_way = asyncio.Event()
+    replica.post.on_send = under_way.set
+    await under_way.wait()
+    await replica.mails.stop()
+    await running
+    assert set((await replica.states()).values()) == {"sent"}

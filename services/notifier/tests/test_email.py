@@ -1,0 +1,176 @@
+"""E-mail, against a real SMTP server on loopback that accepts, refuses, stalls and drops the line."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.headerregistry import Address
+from email.policy import default
+from typing import Any
+
+import pytest
+
+from notifier.domain.retry import Outcome
+from notifier.domain.templates import in_subject
+from notifier.senders import Message
+from notifier.senders.email import EmailSender, compose
+from notifier.settings import SmtpServer
+
+SENDER = Address("Storytailor Support", addr_spec="support@storytailor.example")
+REPLY_TO = Address(addr_spec="reply@storytailor.example")
+SOON = timedelta(seconds=5)
+
+
+@pytest.fixture
+async def sender(room, smtp_port: int) -> AsyncIterator[EmailSender]:
+    one = EmailSender(SmtpServer("127.0.0.1", smtp_port), SENDER, REPLY_TO, connections=4)
+    yield one
+    await one.close()
+
+
+def a_message(**fields: Any) -> Message:
+    plain = {
+        "id": "0f7c1f4e",
+        "thread": "ticket-thread",
+        "recipient": "ada@example.com",
+        "subject": "Re: [Ticket #1] Grüße",
+        "body": "Hi Ada,\n\n.a line that begins with a dot\nGrüße 👩‍👧\n",
+        "written_at": datetime(2026, 3, 3, 15, 0, tzinfo=UTC),
+    }
+    return Message(**(plain | fields))
+
+
+async def test_a_mail_arrives_as_it_was_written(room, sender: EmailSender) -> None:
+    result = await sender.send(a_message(), within=SOON)
+    assert (result.outcome, result.code) == (Outcome.ACCEPTED, "smtp_250")
+    (envelope,) = room.taken
+    mail = message_from_bytes(envelope.content, policy=default)
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("support@storytailor.example", ["ada@example.com"])
+    assert mail.get_content().replace("\r\n", "\n") == a_message().body
+    assert dict(mail.items()) | {"MIME-Version": "1.0"} == {
+        "From": "Storytailor Support <support@storytailor.example>",
+        "To": "ada@example.com",
+        "Reply-To": "reply@storytailor.example",
+        "Subject": "Re: [Ticket #1] Grüße",
+        "Date": "Tue, 03 Mar 2026 15:00:00 +0000",
+        "Message-ID": "<0f7c1f4e@storytailor.example>",
+        "References": "<ticket-thread@storytailor.example>",
+        "Auto-Submitted": "auto-generated",
+        "Content-Type": 'text/plain; charset="utf-8"',
+        "Content-Transfer-Encoding": "quoted-printable",
+        "MIME-Version": "1.0",
+    }
+
+
+async def test_a_repeated_mail_is_the_same_byte_for_byte(room, sender: EmailSender) -> None:
+    """The same Message-ID on every try lets mail programs show it once (SN-11)."""
+    await sender.send(a_message(), within=SOON)
+    await sender.send(a_message(), within=SOON)
+    assert room.taken[0].content == room.taken[1].content
+
+
+async def test_connections_are_used_again(room, sender: EmailSender) -> None:
+    for _ in range(5):
+        await sender.send(a_message(), within=SOON)
+    assert len(room.connections) == 1
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(room, sender: EmailSender) -> None:
+    await sender.send(a_message(), within=SOON)
+    room.connections[0].transport.abort()
+    assert (await sender.send(a_message(), within=SOON)).outcome is Outcome.ACCEPTED
+    assert len(room.taken) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("451 try later", Outcome.TRANSIENT), ("421 closing", Outcome.TRANSIENT), ("550 nobody", Outcome.PERMANENT)],
+)
+@pytest.mark.parametrize("place", ["recipient", "data"])
+async def test_the_servers_answer_decides(room, sender: EmailSender, answer, outcome, place) -> None:
+    """4xx: later; 5xx: never (4.8)."""
+    if place == "recipient":
+        room.answers = [answer]
+    else:
+        room.on_data = answer
+    result = await sender.send(a_message(), within=SOON)
+    assert (result.outcome, result.code) == (outcome, f"smtp_{answer[:3]}")
+
+
+async def test_a_line_lost_after_the_text_leaves_nobody_knowing(room, sender: EmailSender) -> None:
+    """The server may have kept it: RFC 1047's gap (SN-11)."""
+    room.on_data = "drop"
+    result = await sender.send(a_message(), within=SOON)
+    assert (result.outcome, result.code) == (Outcome.AMBIGUOUS, "smtp_disconnected")
+    assert len(room.taken) == 1
+
+
+async def test_a_server_that_never_answers_is_cut_off(room, sender: EmailSender) -> None:
+    """At the deadline, not later, and without knowing (SN-58)."""
+    room.on_data = "stall"
+    sending = asyncio.create_task(sender.send(a_message(), within=timedelta(seconds=0.3)))
+    await room.reached.wait()
+    result = await sending
+    assert (result.outcome, result.code) == (Outcome.AMBIGUOUS, "smtp_timeout")
+
+
+async def test_a_server_that_is_away_can_be_tried_later(unused_tcp_port: int) -> None:
+    away = EmailSender(SmtpServer("127.0.0.1", unused_tcp_port), SENDER, None, connections=1)
+    result = await away.send(a_message(), within=SOON)
+    assert (result.outcome, result.code) == (Outcome.TRANSIENT, "smtp_unreachable")
+
+
+async def test_a_server_that_does_not_take_our_password_is_trouble_and_no_answer_about_the_mail(
+    room, smtp_port: int
+) -> None:
+    """It offers no log-in at all: the mail can be tried later, once the setting is right."""
+    server = SmtpServer("127.0.0.1", smtp_port, user="u", password="p")
+    result = await EmailSender(server, SENDER, None, connections=1).send(a_message(), within=SOON)
+    assert result.outcome is Outcome.TRANSIENT
+
+
+async def test_messages_wait_for_a_free_connection_inside_their_deadline(room, smtp_port: int) -> None:
+    one = EmailSender(SmtpServer("127.0.0.1", smtp_port), SENDER, None, connections=2)
+    results = await asyncio.gather(*(one.send(a_message(), within=SOON) for _ in range(20)))
+    await one.close()
+    assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+    assert len(room.connections) <= 2
+
+
+INJECTIONS = [
+    "hello\r\nBcc: evil@x.example",
+    "hello\nBcc: evil@x.example",
+    "hello\rBcc: evil@x.example",
+    "hello\u2028Bcc: evil@x.example",
+    "hello\u0085Bcc: evil@x.example",
+    "hello\x00\x0bBcc: evil@x.example",
+    "é =?UTF-8?Q?=0A?=Bcc: evil@x.example",
+    "é =?utf-8?b?CkJjYzogZXZpbEB4LmV4YW1wbGU=?=",
+    "hello\r\n\r\n<html>",
+    "x" * 2_000 + "\r\nBcc: evil@x.example",
+    "\ud800",
+    "trailing\n",
+]
+
+
+@pytest.mark.parametrize("attack", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_no_subject_adds_a_header(attack: str) -> None:
+    """Cleaned by the templates, it is one header (28)."""
+    mail = message_from_bytes(compose(a_message(subject=in_subject(attack)), SENDER, REPLY_TO), policy=default)
+    assert mail["Bcc"] is None
+    assert mail.get_content().replace("\r\n", "\n") == a_message().body
+
+
+@pytest.mark.parametrize("attack", INJECTIONS, ids=range(len(INJECTIONS)))
+@pytest.mark.parametrize("field", ["subject", "recipient", "id", "thread"])
+async def test_what_was_not_cleaned_is_refused_and_stops_nobody_else(
+    room, sender: EmailSender, attack: str, field: str
+) -> None:
+    """The second wall: nothing that would change the headers reaches the server (28, SN-28)."""
+    await sender.send(a_message(**{field: attack}), within=SOON)
+    assert (await sender.send(a_message(), within=SOON)).outcome is Outcome.ACCEPTED
+    for envelope in room.taken:
+        mail = message_from_bytes(envelope.content, policy=default)
+        assert mail["Bcc"] is None
+        assert len(mail.get_all("To")) == 1
+        assert envelope.rcpt_tos == ["ada@example.com"]

@@ -1,0 +1,56 @@
+"""A bad setting stops the start, naming the variable and never its value."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from notifier.settings import NotifierSettings, SmtpServer, smtp_server
+
+
+def settings(**values: Any) -> NotifierSettings:
+    plain = {
+        "kafka_bootstrap_servers": "k:9092",
+        "database_url": "postgresql://d",
+        "smtp_url": "smtp://m:1025",
+        "mail_from": "Support <support@storytailor.example>",
+    }
+    return NotifierSettings.model_validate(plain | values)
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail", SmtpServer("mail", 25)),
+        ("smtp://mail:1025?starttls=false", SmtpServer("mail", 1025, starttls=False)),
+        ("smtps://u%40x:p%2Fw@mail", SmtpServer("mail", 465, tls=True, user="u@x", password="p/w")),
+        ("smtp://u:p@mail:587?starttls=true", SmtpServer("mail", 587, starttls=True, user="u", password="p")),
+    ],
+)
+def test_a_mail_server_is_named_by_a_url(url: str, server: SmtpServer) -> None:
+    assert smtp_server(url) == server
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("smtp_url", "http://canary"),
+        ("smtp_url", "smtp://"),
+        ("smtp_url", "smtp://u:canary@mail"),
+        ("mail_from", "canary"),
+        ("mail_from", "a@canary.example, b@canary.example"),
+        ("mail_reply_to", "a@canary.example\r\nBcc: b@canary.example"),
+        ("directory_file", "/nowhere/canary"),
+    ],
+)
+def test_a_bad_setting_is_named(directory_file: Path, name: str, value: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings(**{"directory_file": directory_file, name: value})
+    (error,) = refused.value.errors(include_input=False)
+    assert error["loc"] == (name,)
+    assert "canary" not in error["msg"]
+
+
+def test_a_password_is_not_shown(directory_file: Path) -> None:
+    assert "canary" not in repr(settings(directory_file=directory_file, smtp_url="smtps://u:canary@mail"))
