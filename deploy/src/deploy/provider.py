@@ -8,10 +8,15 @@ from deploy.containers import KafkaContainer, PostgresContainer
 from deploy.embedded import EmbeddedKafka, EmbeddedPostgres
 from deploy.engines import EngineError, Engines
 from deploy.given import GivenDatabase, GivenKafka
+from deploy.processes import free_port
 
 
-def provide_engines(directory: Path, environment: Mapping[str, str] = os.environ) -> Engines:
-    """The engines, not yet started. Embedded ones keep their data and logs in `directory`.
+def provide_engines(
+    directory: Path, environment: Mapping[str, str] = os.environ, *, usual_ports: bool = False
+) -> Engines:
+    """The engines, not yet started.
+
+    Embedded ones keep their data and logs in `directory`, and take 9092 and 5432 if asked to and nobody else has them.
 
     Raises:
         EngineError: PROVIDER is an unknown word, or `given` without the two addresses.
@@ -26,6 +31,9 @@ def provide_engines(directory: Path, environment: Mapping[str, str] = os.environ
         case "containers":
             return Engines(KafkaContainer(), PostgresContainer())
         case "embedded":
-            return Engines(EmbeddedKafka(directory / "kafka"), EmbeddedPostgres(directory / "postgres"))
+            kafka_port, database_port = (free_port(usual if usual_ports else None) for usual in (9092, 5432))
+            return Engines(
+                EmbeddedKafka(directory / "kafka", kafka_port), EmbeddedPostgres(directory / "postgres", database_port)
+            )
         case other:
             raise EngineError(f"PROVIDER is {other!r}, not given, containers or embedded")

@@ -1,0 +1,77 @@
+# `make` alone explains every target. All set-up happens inside this folder: .uv, .venv and .cache.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench up down watch docs clean
+
+UV := .uv/bin/uv
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := shared/src deploy/src $(wildcard services/*/src)
+PROJECTS := pyproject.toml uv.lock $(wildcard shared/pyproject.toml deploy/pyproject.toml services/*/pyproject.toml)
+export UV_SYSTEM_CERTS := true
+export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := true
+
+help: ## explain every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): $(UV) $(PROJECTS)
+	$(UV) sync --locked --quiet --python .uv/bin/python
+	@touch $@
+
+setup: $(READY) ## install everything into .venv; every other target does it by itself
+
+fmt: $(READY) ## format the code and sort the imports
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(READY) ## look for mistakes and for code that is not formatted
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+type: $(READY) ## check the types
+	$(BIN)/mypy $(CODE)
+
+imports: $(READY) ## check that imports point the way the architecture says
+	$(BIN)/lint-imports
+
+check: lint type imports ## lint, type and imports: what has to be green before a commit
+
+test: $(READY) ## all tests but the long ones, on real engines (PROVIDER=given|containers|embedded)
+	$(BIN)/pytest -m "not long"
+
+test-unit: $(READY) ## the tests that need no engines
+	$(BIN)/pytest -m "not engines and not long"
+
+test-long: $(READY) ## the tests with big counts
+	$(BIN)/pytest -m long
+
+run: $(READY) ## start everything on this machine and keep it running; addresses in .run/endpoints.json
+	exec $(BIN)/python -m deploy run
+
+demo: $(READY) ## start everything apart from `make run` and play a sample day
+	exec $(BIN)/python -m deploy demo
+
+bench: $(READY) ## measure throughput beside a plain loop, and latency
+	exec $(BIN)/python -m deploy bench
+
+up: ## start everything in containers (docker compose), wait until it is healthy
+	deploy/compose up
+
+down: ## stop the containers and forget their data
+	deploy/compose down
+
+watch: $(READY) ## follow the events of the running system
+	exec $(BIN)/supportctl tail
+
+docs: $(READY) ## write docs/contracts anew from the events
+	$(BIN)/python -m deploy.contracts
+
+clean: ## remove everything that make has made
+	rm -rf .uv .venv .cache .run .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

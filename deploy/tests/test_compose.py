@@ -1,0 +1,37 @@
+"""docker-compose.yml holds the whole system, and nothing of it is open to the network."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.containers import KAFKA_IMAGE, POSTGRES_IMAGE
+from deploy.stack import SERVICES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+    return loaded
+
+
+def test_every_service_of_the_code_is_run(services: dict[str, Any]) -> None:
+    """By the supervisor and by compose alike; the console is a command."""
+    folders = {folder.name for folder in (REPOSITORY / "services").iterdir() if folder.is_dir()} - {"console"}
+    assert {service.name for service in SERVICES} == folders
+    assert set(services) == folders | {"kafka", "postgres", "catcher"}
+
+
+def test_tests_and_compose_use_the_same_images(services: dict[str, Any]) -> None:
+    """What was tested is what runs."""
+    assert (services["kafka"]["image"], services["postgres"]["image"]) == (KAFKA_IMAGE, POSTGRES_IMAGE)
+
+
+def test_every_container_has_a_health_check_and_publishes_on_this_machine_only(services: dict[str, Any]) -> None:
+    """`up --wait` means something, and nobody else on the network reaches an engine."""
+    for service in services.values():
+        assert service["healthcheck"]["test"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
