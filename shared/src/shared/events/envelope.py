@@ -130,19 +130,21 @@ class Outgoing:
     claimed_at: datetime | None = None
 
     def headers(self) -> list[tuple[str, bytes]]:
-        attributes = {
-            "content-type": "application/json",
-            "ce_specversion": "1.0",
-            "ce_id": self.id,
-            "ce_source": self.source,
-            "ce_type": self.wire_type,
-            "ce_time": rfc3339(self.occurred_at),
-            "ce_subject": self.key,
-            "ce_correlationid": self.correlation_id,
-            "ce_causationid": self.causation_id,
-            "ce_claimedtime": rfc3339(self.claimed_at) if self.claimed_at else None,
-        }
-        return [(name, value.encode()) for name, value in attributes.items() if value is not None]
+        headers = [
+            ("content-type", b"application/json"),
+            ("ce_specversion", b"1.0"),
+            ("ce_id", self.id.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_type", self.wire_type.encode()),
+            ("ce_time", rfc3339(self.occurred_at).encode()),
+            ("ce_subject", self.key.encode()),
+            ("ce_correlationid", self.correlation_id.encode()),
+        ]
+        if self.causation_id is not None:
+            headers.append(("ce_causationid", self.causation_id.encode()))
+        if self.claimed_at is not None:
+            headers.append(("ce_claimedtime", rfc3339(self.claimed_at).encode()))
+        return headers
 
 
 def derived_id(*parts: str) -> str:

@@ -229,6 +229,6 @@ def _kept(row: Any) -> Kept:
         timestamp=row["recorded_at"],
         key=row["key"],
         value=row["body"],
-        headers=unpack_headers(row["headers"]),
+        headers=tuple(unpack_headers(row["headers"])),
     )
     return Kept(row["id"], record, DeadLetterCode(row["code"]), State(row["state"]), row["attempts"], row["created_at"])

@@ -97,8 +97,8 @@ def pack_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
     return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers])
 
 
-def unpack_headers(packed: bytes) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(packed))
+def unpack_headers(packed: bytes) -> list[tuple[str, bytes]]:
+    return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)]
 
 
 class Relay:

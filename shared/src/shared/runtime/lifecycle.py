@@ -5,18 +5,18 @@ memory.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from shared.errors import TransientFailure
 from shared.messaging.kafka import Kafka
@@ -70,48 +70,62 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def main(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
-    """Run a service to its end and leave with its exit status; with `--check-config` only look at its settings and policy."""
+    """Run a service to its end and leave with its exit status; with `--check-config` only look at settings and files."""
     settings = settings_or_exit(settings_class)
+    configure_log(name, settings.log_level)
     try:
-        settings.policy()
-    except (OSError, ValidationError) as error:
-        sys.stderr.write(f"SUPPORT_POLICY_FILE: {error}\n")
+        service = _Service(name, settings, build)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
         sys.exit(BAD_CONFIGURATION)
     if "--check-config" in sys.argv[1:]:
         sys.exit(0)
-    configure_log(name, settings.log_level)
-    status = uvloop.run(_serve(name, settings, build))
+    status = uvloop.run(service.serve())
     log.info("stopped", status=status)
     sys.exit(status)
 
 
-async def _serve(name: str, settings: S, build: Build[S]) -> int:
-    package = name.replace("-", "_")
-    url = settings.database_url.get_secret_value()
-    kafka = Kafka(settings.kafka_bootstrap_servers, topic_prefix=settings.topic_prefix, client_id=f"support-{name}")
-    bulk, urgent = (Database(url, schema=package, pool_size=POOL_SIZE) for _ in range(2))
-    app = build(settings, now=machine_now, kafka=kafka, bulk=bulk, urgent=urgent)
+class _Service(Generic[S]):
+    """A wired service and the engines' clients it works with; nothing is connected before `serve`."""
 
-    async def tables() -> None:
-        await migrate(url, schema=package, package=package)
-
-    async def topics() -> None:
-        await kafka.create_topics(
-            replication_factor=settings.topic_replication_factor,
-            min_insync_replicas=settings.topic_min_insync_replicas,
+    def __init__(self, name: str, settings: S, build: Build[S]) -> None:
+        """
+        Raises:
+            OSError: a file that the settings name cannot be read.
+            ValueError: a file contradicts itself; the message says where.
+        """
+        self._package = name.replace("-", "_")
+        self._settings = settings
+        self._url = settings.database_url.get_secret_value()
+        self._kafka = Kafka(
+            settings.kafka_bootstrap_servers, topic_prefix=settings.topic_prefix, client_id=f"support-{name}"
         )
+        self._bulk = Database(self._url, schema=self._package, pool_size=POOL_SIZE)
+        self._urgent = Database(self._url, schema=self._package, pool_size=POOL_SIZE)
+        self._app = build(settings, now=machine_now, kafka=self._kafka, bulk=self._bulk, urgent=self._urgent)
 
-    try:
-        if app.works_without_kafka:
-            making = asyncio.create_task(_take([topics], asyncio.Event()), name="topics")
-            try:
-                return await _run(app, settings, first=[tables])
-            finally:
+    async def serve(self) -> int:
+        """Serve until SIGTERM or SIGINT; answers the exit status."""
+        making: asyncio.Task[None] | None = None
+        try:
+            if not self._app.works_without_kafka:
+                return await _run(self._app, self._settings, first=[self._tables, self._topics])
+            making = asyncio.create_task(_take([self._topics], asyncio.Event()), name="topics")
+            return await _run(self._app, self._settings, first=[self._tables])
+        finally:
+            if making is not None:
                 making.cancel()
-        return await _run(app, settings, first=[tables, topics])
-    finally:
-        await bulk.close()
-        await urgent.close()
+            await self._bulk.close()
+            await self._urgent.close()
+
+    async def _tables(self) -> None:
+        await migrate(self._url, schema=self._package, package=self._package)
+
+    async def _topics(self) -> None:
+        await self._kafka.create_topics(
+            replication_factor=self._settings.topic_replication_factor,
+            min_insync_replicas=self._settings.topic_min_insync_replicas,
+        )
 
 
 async def _run(app: App, settings: ServiceSettings, first: Sequence[Callable[[], Awaitable[None]]]) -> int:
@@ -137,6 +151,7 @@ async def _work(app: App, first: Sequence[Callable[[], Awaitable[None]]], stop: 
     if stop.is_set():
         return True
     app.api.state.started = True
+    _rarely_collect_garbage()
     log.info("started", parts=[part.name for part in app.parts])
     running = {asyncio.create_task(part.run(), name=part.name): part for part in app.parts}
     stopping = asyncio.create_task(_until(stop), name="stop")
@@ -152,6 +167,14 @@ async def _work(app: App, first: Sequence[Callable[[], Awaitable[None]]], stop: 
         log.warning("a part did not stop in time", part=task.get_name())
         task.cancel()
     return not failed
+
+
+def _rarely_collect_garbage() -> None:
+    """A batch makes tens of thousands of short-lived objects and no cycles; by default the collector would walk the whole
+    heap many times for each batch, which cost a fifth of the router's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 async def _until(stop: asyncio.Event) -> None:

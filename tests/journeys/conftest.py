@@ -1,0 +1,44 @@
+"""The whole system for a test: real engines, real processes, a real mail catcher."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from journeys.system import System
+
+from deploy.engines import Engines
+from deploy.provider import provide_engines
+
+StartSystem = Callable[..., Awaitable[System]]
+
+
+@pytest.fixture(scope="module")
+def own_engines(engine_directory: Path) -> Iterator[Engines]:
+    """Engines that a file's tests may kill without troubling others."""
+    engines = provide_engines(engine_directory)
+    engines.start()
+    yield engines
+    engines.stop()
+
+
+@pytest.fixture
+def start_system(own_engines: Engines, tmp_path: Path) -> Iterator[StartSystem]:
+    """Starts a system with topics and tables of its own; stopped at the end."""
+    with ExitStack() as to_stop:
+
+        async def start(*, replicas: int = 1) -> System:
+            system = await System.start(tmp_path, own_engines, replicas=replicas)
+            to_stop.callback(system.stop)
+            return system
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def system(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One running system for all tests of a file."""
+    started = asyncio.run(System.start(tmp_path_factory.mktemp("system"), own_engines))
+    yield started
+    started.stop()

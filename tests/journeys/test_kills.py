@@ -1,0 +1,154 @@
+"""Processes and engines die at random while tickets go through: nothing lost, no effect doubled, order per ticket kept.
+
+`make test` plays small counts; `make test-long` sets SUPPORT_TEST_TICKETS to thousands.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+from journeys.conftest import StartSystem
+from journeys.system import System, by_ticket, event, first_occurrences
+
+TICKETS = int(os.environ.get("SUPPORT_TEST_TICKETS", "300"))
+SEED = int(os.environ.get("SUPPORT_TEST_SEED", str(random.randrange(10_000))))
+SECONDS_TO_SETTLE = 60 + TICKETS / 20
+MILESTONES = ("initial_response", "resolution", "escalation")
+AGENT = {"kind": "agent", "id": "a-1"}
+
+ROUTING = [("routing.assigned", 1), ("routing.escalated", 2), ("routing.escalated", 3)]
+"""What the router has to say of each ticket, in this order."""
+CLOCKS = Counter(
+    {("sla.clock_started", milestone): 1 for milestone in MILESTONES}
+    | {("sla.met", "initial_response"): 1, ("sla.met", "resolution"): 1, ("sla.cancelled", "escalation"): 1}
+)
+"""What becomes of the clocks of each ticket."""
+
+
+def story(ticket_id: str) -> list[dict[str, object]]:
+    """A ticket that rises twice, is answered and resolved."""
+    return [
+        event(
+            "created",
+            ticket_id,
+            f"{ticket_id}-1",
+            tier="premium",
+            category="technical",
+            subcategory="api_errors",
+            requester={"id": f"u-{ticket_id}", "name": "Ada", "email": f"{ticket_id}@customers.example"},
+        ),
+        event("signals_added", ticket_id, f"{ticket_id}-2", signals=["needs_advanced_knowledge"], by=AGENT),
+        event("message_added", ticket_id, f"{ticket_id}-3", public=True, author=AGENT),
+        event("escalation_requested", ticket_id, f"{ticket_id}-4", criterion="needs_code_fix", by=AGENT),
+        event("resolved", ticket_id, f"{ticket_id}-5", summary="Fixed."),
+    ]
+
+
+async def play(system: System, trouble: Callable[[random.Random], Awaitable[None]]) -> None:
+    """Post every ticket's story, a part of it twice, while trouble comes at random moments; then check everything."""
+    print(f"seed {SEED}, {TICKETS} tickets")
+    chance = random.Random(SEED)
+    tickets = [f"T-{number}" for number in range(TICKETS)]
+    steps = list(zip(*(story(ticket) for ticket in tickets), strict=True))
+    posting = asyncio.create_task(_post(system, steps, chance))
+    while not posting.done():
+        await trouble(chance)
+        await asyncio.sleep(chance.uniform(0.3, 1.2))
+    await posting
+    await check(system, tickets)
+
+
+async def _post(system: System, steps: list[tuple[dict[str, object], ...]], chance: random.Random) -> None:
+    for step in steps:
+        await system.post(*step, *chance.sample(step, len(step) // 20), deadline_seconds=300)
+        await asyncio.sleep(1)
+
+
+async def check(system: System, tickets: list[str]) -> None:
+    """Every topic holds what it must, once, in order; nothing waits, nothing is dead."""
+    expected = set(tickets)
+    routing = await system.read_until(
+        "support.routing.v1",
+        lambda seen: len(first_occurrences(seen)) >= len(expected) * len(ROUTING),
+        deadline_seconds=SECONDS_TO_SETTLE,
+    )
+    decisions = by_ticket(routing)
+    assert set(decisions) == expected
+    for ticket, seen in decisions.items():
+        assert [(one.fact, one.data.get("to_level", one.data.get("level"))) for one in seen] == ROUTING, ticket
+    sla = await system.read_until(
+        "support.sla.v1",
+        lambda seen: len(first_occurrences(seen)) >= len(expected) * CLOCKS.total(),
+        deadline_seconds=SECONDS_TO_SETTLE,
+    )
+    clocks = by_ticket(sla)
+    assert set(clocks) == expected
+    for ticket, seen in clocks.items():
+        assert Counter((one.fact, one.data["milestone"]) for one in seen) == CLOCKS, ticket
+    await check_mails(system, expected)
+    for topic in ("support.ticket.v1.support.router.dlq", "support.ticket.v1.support.sla-monitor.dlq"):
+        assert await system.read(topic) == []
+    for schema in ("intake", "router", "sla_monitor", "notifier"):
+        assert await system.sql(f"select count(*) from {schema}.outbox") == 0, schema
+
+
+async def check_mails(system: System, tickets: set[str]) -> None:
+    """Each customer mail went out once, or is held for a person because nobody can know whether it did (engine kill)."""
+
+    async def nothing_due() -> bool:
+        open_states = "('queued', 'sending')"
+        return bool(await system.sql(f"select count(*) from notifier.notification where state in {open_states}") == 0)
+
+    async with asyncio.timeout(SECONDS_TO_SETTLE):
+        while not await nothing_due():
+            await asyncio.sleep(0.5)
+    mails = await system.mails()
+    to_customers = [mail for mail in mails if "@customers.example" in str(mail["to"])]
+    ids = Counter(header_of(mail, "message-id") for mail in to_customers)
+    assert [message_id for message_id, count in ids.items() if count > 1] == []
+    held = await system.sql("select count(*) from notifier.notification where state = 'held'")
+    per_ticket = Counter(str(mail["to"]) for mail in to_customers)
+    assert sum(per_ticket.values()) + held >= len(tickets) * 2
+
+
+def header_of(mail: dict[str, object], name: str) -> str:
+    headers = mail["headers"]
+    assert isinstance(headers, dict)
+    return next(value for key, value in headers.items() if key.lower() == name)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_services_are_killed_at_random(start_system: StartSystem, replicas: int) -> None:
+    """SIGKILL at any instruction; two replicas of each service give the same result as one."""
+    system = await start_system(replicas=replicas)
+    names = [process.name for process in system.stack.processes if not process.name.startswith("safety-bridge")]
+
+    async def kill_one(chance: random.Random) -> None:
+        await asyncio.to_thread(system.stack.kill, chance.choice(names))
+
+    await play(system, kill_one)
+
+
+async def test_the_broker_is_killed_and_started_again(start_system: StartSystem) -> None:
+    """Intake keeps accepting; everything comes out once the broker is back."""
+    system = await start_system()
+
+    async def restart(chance: random.Random) -> None:
+        await asyncio.sleep(chance.uniform(0, 2))
+        await asyncio.to_thread(system.engines.restart_kafka)
+
+    await play(system, restart)
+
+
+async def test_the_database_is_killed_and_started_again(start_system: StartSystem) -> None:
+    """Posts are refused with 503 meanwhile and repeated; nothing accepted is lost."""
+    system = await start_system()
+
+    async def restart(chance: random.Random) -> None:
+        await asyncio.sleep(chance.uniform(0, 2))
+        await asyncio.to_thread(system.engines.restart_database)
+
+    await play(system, restart)
