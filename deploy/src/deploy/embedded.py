@@ -7,12 +7,12 @@ fetched once from Maven Central by jgo and kept in `.cache/` of the repository. 
 import contextlib
 import fcntl
 import importlib.util
-import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +29,7 @@ KAFKA = "4.1.0"
 CACHE = Path(__file__).resolve().parents[3] / ".cache"
 FORMAT_STORAGE = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config")
 KAFKA_JARS = f"org.apache.kafka:kafka_2.13:{KAFKA}+org.slf4j:slf4j-simple:1.7.36"
+FETCH_ATTEMPTS = 3
 DATABASE = SUPERUSER = "support"
 
 KAFKA_SETTINGS = """\
@@ -186,22 +187,38 @@ class EmbeddedPostgres(EmbeddedEngine):
 
 
 def kafka_jars() -> Path:
-    """The folder with Kafka's jars; fetched from Maven Central when they are not there yet."""
+    """The folder with Kafka's jars; fetched from Maven Central when they are not there yet.
+
+    Raises:
+        EngineError: they cannot be fetched.
+    """
     folder = CACHE / f"kafka-{KAFKA}"
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several test sessions fetches, the others wait for it
         if not folder.exists():
             print(f"Fetching Kafka {KAFKA} from Maven Central (43 MB, once) ...", file=sys.stderr, flush=True)
-            context = MavenContext(repo_cache=CACHE / "maven", resolver=PythonResolver())
-            environment = EnvironmentBuilder(context=context, cache_dir=CACHE / "jgo").from_endpoint(KAFKA_JARS)
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            for jar in environment.all_jars:
-                os.link(jar, partial / jar.name)
-            partial.rename(folder)
+            for attempt in range(1, FETCH_ATTEMPTS + 1):
+                try:
+                    _fetch_jars(folder)
+                    break
+                except (OSError, RuntimeError) as error:  # the network, and what jgo makes of it
+                    if attempt == FETCH_ATTEMPTS:
+                        raise EngineError(f"Kafka could not be fetched from Maven Central: {error}") from error
     return folder
+
+
+def _fetch_jars(folder: Path) -> None:
+    """Each attempt begins with nothing: what an interrupted one leaves would be taken for whole."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        partial = Path(name)
+        context = MavenContext(repo_cache=partial / "maven", resolver=PythonResolver(), timeout=60)
+        environment = EnvironmentBuilder(context=context, cache_dir=partial / "jgo").from_endpoint(KAFKA_JARS)
+        jars = partial / "jars"
+        jars.mkdir()
+        for jar in environment.all_jars:
+            shutil.copy(jar, jars)
+        jars.rename(folder)
 
 
 def _is_alive(process: psutil.Process) -> bool:
