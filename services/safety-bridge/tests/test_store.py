@@ -31,17 +31,18 @@ async def test_an_incident_is_found_again_under_each_of_its_names(service: Any) 
 async def test_two_that_open_the_same_incident_at_once_end_with_one(service: Any) -> None:
     """The flag and the routing come through different consumers: the later one sees the earlier one when it tries again (S8)."""
     flag = wire(SafetyTicketFlagged, FLAG, occurred_at=service.now())
-    late = asyncio.Event()
+    loaded, late = asyncio.Event(), asyncio.Event()
 
     async def hear_late() -> None:
         async with service.units.begin() as unit:
             await unit.load([flag])
+            loaded.set()
             await late.wait()
             unit.because_of(flag)
             handlers.on_agent_signal(flag, unit)
 
     waiting = asyncio.create_task(hear_late())
-    await asyncio.sleep(0)
+    await loaded.wait()
     await service.hear(SafetyTicketFlagged, FLAG)
     late.set()
     with pytest.raises(TransientFailure):

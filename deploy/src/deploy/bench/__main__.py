@@ -277,7 +277,7 @@ async def _load(url: str, key: str, *, seconds: float, batch: int) -> dict[str, 
         "url": url,
         "key": key,
         "seconds": seconds,
-        "connections": 32 if batch == 1 else 8,
+        "connections": 128 if batch == 1 else 8,
         "batch": batch,
         "run": secrets.token_hex(4),
     }

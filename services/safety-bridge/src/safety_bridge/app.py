@@ -6,7 +6,7 @@ from typing import Any
 
 from safety_bridge import api
 from safety_bridge.domain.paging import lanes_without_end
-from safety_bridge.handlers import KINDS, on_agent_signal, on_routing_assigned, on_unhandled_routing, on_unreadable
+from safety_bridge.handlers import KINDS, is_routed_to_safety, on_agent_signal, on_routing_assigned, on_unhandled_routing, on_unreadable
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import SafetyUnit
 from safety_bridge.timers import page_who_is_due
@@ -52,7 +52,13 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     bulk_units = UnitsOfWork(bulk, make, now=now, wake=wake)
     signals = Consumer("support.safety-bridge", [AGENT], SUBSCRIPTIONS, urgent_units, kafka, unreadable=on_unreadable)
     routed = Consumer(
-        "support.safety-bridge.routing", [ROUTING], SUBSCRIPTIONS, bulk_units, kafka, unreadable=on_unhandled_routing
+        "support.safety-bridge.routing",
+        [ROUTING],
+        SUBSCRIPTIONS,
+        bulk_units,
+        kafka,
+        concerns=is_routed_to_safety,
+        unreadable=on_unhandled_routing,
     )
     pages = Ticker("pages", partial(page_who_is_due, urgent_units))
     parts: list[Part] = [signals, routed, pages, *relays.values()]

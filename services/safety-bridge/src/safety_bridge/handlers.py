@@ -63,6 +63,11 @@ def on_agent_signal(message: Received[AgentEvent], unit: SafetyUnit) -> None:
     _receive(_understood(message, unit), identities_of(message), unit)
 
 
+def is_routed_to_safety(event: RoutingAssigned) -> bool:
+    """Of all that the router decides, only safety tickets concern the bridge (S8)."""
+    return event.category is Category.SAFETY
+
+
 def on_routing_assigned(message: Received[RoutingAssigned], unit: SafetyUnit) -> None:
     """A ticket routed to safety has an incident, unless the ticket is the restricted one of an incident (S8, S9)."""
     for name in identities_of(message):

@@ -67,6 +67,8 @@ class Consumer(Generic[U]):
     Args:
         group: the consumer group; also the name under which cursor, inbox and dead letters are kept.
         handlers: what to do about each event class; other events of the topics are skipped.
+        concerns: of the handled classes, which events concern this consumer at all; the others are skipped before they
+            cost anything.
         unreadable: called in the same transaction for every record that becomes a dead letter, for topics on which nothing
             may end there alone (S6).
     """
@@ -79,6 +81,7 @@ class Consumer(Generic[U]):
         units: UnitsOfWork[U],
         kafka: Kafka,
         *,
+        concerns: Callable[[Any], bool] = lambda _: True,
         unreadable: Unreadable[U] | None = None,
     ) -> None:
         self.group = group
@@ -88,6 +91,7 @@ class Consumer(Generic[U]):
         self._handlers = handlers
         self._units = units
         self._kafka = kafka
+        self._concerns = concerns
         self._unreadable = unreadable
         self._ready: dict[Partition, int] = {}
         self._outcomes: deque[bool] = deque(maxlen=FAULT_WINDOW)
@@ -266,7 +270,7 @@ class Consumer(Generic[U]):
     async def _transact(self, batch: Sequence[Decoded], *, park: bool = False) -> None:
         """One transaction over a batch. With `park`, its records are set aside instead of handled."""
         moves = self._moves(batch)
-        messages = [one.message for one in batch if one.message is not None]
+        messages = [one.message for one in batch if one.message is not None and self._is_ours(one.message)]
         record_of = {id(one.message): one.record for one in batch}
         async with self._units.begin() as unit:
             opened = await inbox.open_batch(unit.connection, self.group, moves, messages)
@@ -279,7 +283,7 @@ class Consumer(Generic[U]):
                     aside.append(
                         SetAside(record_of[id(message)], DeadLetterCode.HANDLER_ERROR, State.PARKED, attempts=tries)
                     )
-                elif type(message.event) in self._handlers:
+                else:
                     wanted.append(message)
             await unit.load(wanted)
             for message in wanted:
@@ -372,12 +376,12 @@ class Consumer(Generic[U]):
     async def _handle_kept(self, unit: U, kept: Sequence[Kept]) -> list[tuple[DeadLetterCode, State]]:
         """Handle records of the table in order; answers the refusals."""
         decoded = [self._decode(one.record) for one in kept]
-        await unit.load([one.message for one in decoded if one.message and type(one.message.event) in self._handlers])
+        await unit.load([one.message for one in decoded if one.message and self._is_ours(one.message)])
         refusals: list[tuple[DeadLetterCode, State]] = []
         for one in decoded:
             if one.message is None:
                 refusals.append((one.code or DeadLetterCode.INVALID_DATA, State.DEAD))
-            elif type(one.message.event) in self._handlers and (refusal := self._handle(one.message, unit)):
+            elif self._is_ours(one.message) and (refusal := self._handle(one.message, unit)):
                 refusals.append(refusal)
         return refusals
 
@@ -386,6 +390,9 @@ class Consumer(Generic[U]):
         for one in overdue:
             unit.dead_letters.append(dead_letter.announcement(one.record, self.group, code, one.attempts))
             metrics.DEAD_LETTERS.labels(self.group, code.value).inc()
+
+    def _is_ours(self, message: Received[Event]) -> bool:
+        return type(message.event) in self._handlers and self._concerns(message.event)
 
     def _moves(self, batch: Sequence[Decoded]) -> list[inbox.Move]:
         last: dict[Partition, int] = {}
