@@ -49,8 +49,9 @@ test: $(READY) ## all tests but the long ones, on real engines (PROVIDER=given|c
 test-unit: $(READY) ## the tests that need no engines
 	$(BIN)/pytest -m "not engines and not long"
 
-test-long: $(READY) ## the tests with big counts
+test-long: $(READY) ## the tests with big counts: thousands of tickets while everything is killed (about 25 minutes)
 	$(BIN)/pytest -m long
+	SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 $(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py
 
 run: $(READY) ## start everything on this machine and keep it running; addresses in .run/endpoints.json
 	exec $(BIN)/python -m deploy run
@@ -59,7 +60,7 @@ demo: $(READY) ## start everything apart from `make run` and play a sample day
 	exec $(BIN)/python -m deploy demo
 
 bench: $(READY) ## measure throughput beside a plain loop, and latency
-	exec $(BIN)/python -m deploy bench
+	exec $(BIN)/python -m deploy.bench
 
 up: ## start everything in containers (docker compose), wait until it is healthy
 	deploy/compose up

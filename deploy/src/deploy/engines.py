@@ -80,25 +80,13 @@ class Engines:
     def database_url(self) -> str:
         return self.database.address
 
-    def launch(self) -> None:
-        """Start both without waiting; their addresses hold already."""
-        self.database.launch()
-        self.kafka.launch()
-
-    def wait(self) -> None:
-        """Return when both are ready.
-
-        Raises:
-            EngineError: one has ended, or is not ready in time.
-        """
-        self.database.wait()
-        self.kafka.wait()
-
     def start(self) -> None:
-        """Launch both and wait for both; nothing stays behind when one fails."""
+        """Start both side by side and wait for both; nothing stays behind when one fails."""
         try:
-            self.launch()
-            self.wait()
+            self.database.launch()
+            self.kafka.launch()
+            self.database.wait()
+            self.kafka.wait()
         except BaseException:
             self.stop()
             raise

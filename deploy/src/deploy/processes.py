@@ -14,6 +14,7 @@ from pathlib import Path
 # The kernel sends the death signal when the *thread* that started the child ends, so that all children are started by
 # one thread that lives as long as this process.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+_handed_out: set[int] = set()
 
 
 def start(
@@ -21,7 +22,6 @@ def start(
     *,
     log: Path,
     environment: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     options: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
@@ -41,7 +41,6 @@ def start(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                cwd=cwd,
                 start_new_session=True,
             )
 
@@ -77,19 +76,20 @@ def is_root() -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """`preferred` if nothing listens there, else a free port; on 127.0.0.1.
+    """`preferred` if nothing listens there, else a free port that was not handed out before; on 127.0.0.1.
 
     Never one of the range from which the kernel takes ports for outgoing connections: while an engine is down, a client
     that keeps trying to reconnect could be given the very port and hold it.
     """
-    candidates = random.sample(range(20_000, 32_000), 50)
-    for port in [preferred, *candidates] if preferred else candidates:
+    others = [port for port in random.sample(range(20_000, 32_000), 200) if port not in _handed_out]
+    for port in [preferred, *others] if preferred else others:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _handed_out.add(port)
             return port
     raise OSError("no free port")
 

@@ -80,6 +80,7 @@ class Stack:
         self._usual_ports = usual_ports
         self._told: dict[str, int] = {}
         self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._to_undo = ExitStack()
 
     def start(self, deadline_seconds: float = 90.0) -> None:
@@ -93,23 +94,30 @@ class Stack:
         self._take_directory()
         self.endpoints_file.unlink(missing_ok=True)
         self._to_undo.callback(self.engines.stop)
-        self.engines.launch()
+        self.engines.start()
         self.catcher.start()
         self._to_undo.callback(self.catcher.stop)
         self._to_undo.callback(self._stop_services)
         self.processes = list(self._make_processes())
-        for process in self.processes:  # they wait for the engines themselves, and have enough to do meanwhile
+        for process in self.processes:
             process.start()
-        self.engines.wait()
-        watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-        watcher.start()
-        self._to_undo.callback(watcher.join)
+        self._watcher.start()
+        self._to_undo.callback(self._watcher.join)
         self._to_undo.callback(self._stopping.set)
         self.wait_until_ready(deadline_seconds, bearable_deaths=CRASH_LOOP_DEATHS)
 
     def stop(self) -> None:
         """Services first, together and in order; then the rest."""
         self._to_undo.close()
+
+    def supervise(self) -> None:
+        """Stay for as long as the system is looked after.
+
+        Raises:
+            StackError: it no longer is, because of a fault of ours.
+        """
+        self._watcher.join()
+        raise StackError("the supervisor has failed")
 
     def wait_until_ready(self, deadline_seconds: float = 60.0, *, bearable_deaths: int | None = None) -> None:
         """Return when every service is ready, the restarted ones again, and `endpoints.json` says so.
@@ -152,6 +160,7 @@ class Stack:
                 name = service.name if number == 1 else f"{service.name}-{number}"
                 port = processes.free_port(service.port if self._usual_ports and number == 1 else None)
                 log = self.directory / "log" / f"{name}.log"
+                log.unlink(missing_ok=True)
                 yield Supervised(name, service.command, port, environment, log)
 
     def _service_environment(self) -> dict[str, str]:

@@ -192,3 +192,10 @@ def test_a_policy_by_which_somebody_would_not_be_paged_is_refused_when_loaded(br
             numbers["safety"]["paging"]["crisis"]["steps"].reverse()
     with pytest.raises(ValidationError, match=told):
         Policy.model_validate(numbers)
+
+
+def test_legal_hears_of_a_critical_report_at_once(policy: Policy) -> None:
+    """The crisis lane names legal after five minutes; a report has to be acknowledged by them, so they are on its first page."""
+    (_, first), *_ = pages_of(an_incident(policy, Severity.CRITICAL, REPORT), policy, until=timedelta(0))
+    assert first.lane is PagingLane.CRISIS
+    assert first.roles == ("primary", "safety_team", "legal_compliance")

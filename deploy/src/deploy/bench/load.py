@@ -41,6 +41,29 @@ def ticket(number: int, run: str) -> dict[str, object]:
     }
 
 
+def story(number: int, run: str) -> list[dict[str, object]]:
+    """A ticket's whole life: created, written to by the customer, answered, resolved."""
+    created = ticket(number, run)
+    ticket_id = f"{run}-{number}"
+    agent = {"kind": "agent", "id": "a-1"}
+    customer = {"kind": "customer", "id": f"u-{number}"}
+    rest: list[tuple[str, dict[str, object]]] = [
+        ("message_added", {"author": customer, "public": True, "body": "It is the one of October."}),
+        ("message_added", {"author": agent, "public": True, "body": "Here it is."}),
+        ("resolved", {"summary": "The invoice was sent again.", "by": agent}),
+    ]
+    later = [
+        created
+        | {
+            "id": f"{ticket_id}-{place}",
+            "type": f"com.storytailor.support.ticket.{fact}.v1",
+            "data": {"ticket_id": ticket_id} | data,
+        }
+        for place, (fact, data) in enumerate(rest)
+    ]
+    return [created, *later]
+
+
 class Connection(asyncio.Protocol):
     """One keep-alive connection: sends the next request as soon as the answer to the last one is there."""
 

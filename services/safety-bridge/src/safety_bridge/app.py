@@ -6,7 +6,14 @@ from typing import Any
 
 from safety_bridge import api
 from safety_bridge.domain.paging import lanes_without_end
-from safety_bridge.handlers import KINDS, is_routed_to_safety, on_agent_signal, on_routing_assigned, on_unhandled_routing, on_unreadable
+from safety_bridge.handlers import (
+    KINDS,
+    is_routed_to_safety,
+    on_agent_signal,
+    on_routing_assigned,
+    on_unhandled_routing,
+    on_unreadable,
+)
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import SafetyUnit
 from safety_bridge.timers import page_who_is_due

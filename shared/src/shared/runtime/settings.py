@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.policy.model import Policy
 
@@ -98,6 +98,9 @@ def settings_or_exit(settings_class: type[S]) -> S:
     """The settings, or the end of the process with a line for each bad variable; values are never printed."""
     try:
         return settings_class()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(BAD_CONFIGURATION)
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False, include_context=False):
             name = "__".join(str(part) for part in problem["loc"]).upper()

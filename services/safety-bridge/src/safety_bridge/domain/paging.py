@@ -82,10 +82,16 @@ def _first_with_people(
 
 
 def _wanted(roles: tuple[str, ...], incident: Incident, policy: Policy) -> tuple[str, ...]:
-    """Once some have acknowledged, only those who stand for the missing roles are paged, and the last responder (S4)."""
+    """Who of a step is paged: whoever has to acknowledge is never left for a later step, so legal hears of a report at once
+    on whatever lane it is (R5). Once some have acknowledged, only those who stand for the missing roles, and the last
+    responder (S4).
+    """
+    stand_ins = {role: ON_CALL_FOR.get(role, frozenset({role})) for role in incident.roles_missing(policy)}
+    forgotten = {one for on_call in stand_ins.values() if not on_call & set(roles) for one in on_call}
+    roles += tuple(sorted(forgotten))
     if not incident.roles_acknowledged:
         return roles
-    missing = {LAST_RESPONDER}.union(*(ON_CALL_FOR.get(role, {role}) for role in incident.roles_missing(policy)))
+    missing = {LAST_RESPONDER}.union(*stand_ins.values())
     return tuple(role for role in roles if role in missing)
 
 
