@@ -68,7 +68,9 @@ def test_phrases_that_overlap_are_all_found() -> None:
     assert Phrases([(1, "a b"), (2, "b c"), (3, "b")]).find("a b c") == (1, 2, 3)
 
 
-@pytest.mark.parametrize("text", ["My son wants to kill himself", "She tried killing herself.", "ER WILL SICH UMBRINGEN"])
+@pytest.mark.parametrize(
+    "text", ["My son wants to kill himself", "She tried killing herself.", "ER WILL SICH UMBRINGEN"]
+)
 def test_a_parent_speaks_of_a_child(text: str, policy: Policy) -> None:
     """Crises are told in the third person too (S6)."""
     assert CrisisWords(policy).find(text)

@@ -5,12 +5,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import asyncpg
 import pytest
 
-from shared.errors import DeadLetterCode, InvalidMessage, UnknownTicket
+from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, UnknownTicket
 from shared.events import topics
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingRefused
@@ -18,8 +19,9 @@ from shared.events.ticket import TicketClosed, TicketCreated, TicketMessageAdded
 from shared.events.topics import ROUTING, TICKET, Lane
 from shared.messaging import consumer as consumer_module
 from shared.messaging import dead_letter, inbox, outbox
-from shared.messaging.consumer import Consumer
-from shared.messaging.kafka import Kafka, Message
+from shared.messaging.consumer import Consumer, Redriven
+from shared.messaging.dead_letter import Kept
+from shared.messaging.kafka import Kafka, Message, _record
 from shared.messaging.outbox import Relay
 from shared.messaging.schema import MESSAGING_TABLES
 from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
@@ -479,6 +481,86 @@ async def test_what_the_broker_will_never_take_is_kept_and_the_rest_goes_out(rig
     assert list(dict.fromkeys(one.value for one in seen)) == [b"1", b"3"]
 
 
+async def test_an_id_conflict_stays_set_aside_when_it_is_put_back(rig: Rig) -> None:
+    """The first meaning stands, whatever an operator puts back."""
+    await rig.send(created("T-1", "a"), (CREATED, "a", ticket_data("created", "T-1", body="x")))
+    consumer = rig.consumer()
+    async with running(consumer, rig.relay):
+        await rig.dead_letters(1)
+        (kept,) = await _kept(rig)
+        assert await consumer.redrive([kept.id]) == Redriven(handled=0, still_failing=1)
+    assert await rig.tally() == {"T-1": ["a"]}
+
+
+async def test_what_was_published_twice_and_is_put_back_twice_is_applied_once(rig: Rig) -> None:
+    """A record that nobody understood has not passed the inbox; it passes it when it is put back."""
+    old = rig.consumer()
+    old._types = {CREATED: TicketCreated}
+    async with running(old, rig.relay):
+        await rig.send(created("T-1", "a"), added("T-1", "b"), added("T-1", "b"))
+        await rig.dead_letters(2)
+    upgraded = rig.consumer()
+    assert (await upgraded.redrive([one.id for one in await _kept(rig)])).handled == 2
+    assert await rig.tally() == {"T-1": ["a", "b"]}
+    assert await _kept(rig) == []
+
+
+async def test_failure_in_the_middle_of_isolation_reads_everything_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a batch is applied or none of what follows is passed over: the places of all its partitions are forgotten."""
+    BROKEN.add("boom")
+    tickets = [f"T-{n}" for n in range(24)]
+    consumer = rig.consumer()
+    transact, calls = consumer._transact, iter(range(1_000))
+
+    async def transact_with_a_blip(batch: Any, **options: bool) -> None:
+        if 2 <= next(calls) <= 4:
+            raise TransientFailure("blip")
+        await transact(batch, **options)
+
+    await rig.send(*[created(t, f"{t}-a") for t in tickets])
+    async with running(consumer, rig.relay):
+        await rig.answers(24)
+        monkeypatch.setattr(consumer, "_transact", transact_with_a_blip)
+        await rig.send(*[added(t, f"{t}-b", "boom" if t == "T-7" else "more") for t in tickets])
+        await rig.dead_letters(1)
+        await rig.answers(47)
+    assert await rig.tally() == {t: [f"{t}-a"] + ([f"{t}-b"] if t != "T-7" else []) for t in tickets}
+
+
+async def test_a_relay_that_stands_by_does_not_spin(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process wakes it with every commit; the lock is somebody else's all the same."""
+    looks = 0
+
+    class Busy:
+        async def execute(self, statement: str) -> None:
+            """The session's settings."""
+
+        async def fetchval(self, *_: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return False
+
+        def terminate(self) -> None:
+            """Nothing to end."""
+
+    async def dedicated() -> Busy:
+        return Busy()
+
+    monkeypatch.setattr(rig.database, "dedicated", dedicated)
+    async with running(rig.relay):
+        rig.relay.wake()
+        await asyncio.sleep(1)
+    assert looks <= 8
+
+
+def test_a_header_without_a_value_is_an_empty_one() -> None:
+    """Kafka allows it; decoding and setting aside must survive it."""
+    raw = SimpleNamespace(partition=0, offset=1, timestamp=0, key=None, value=None, headers=[("content-type", None)])
+    assert _record("t", raw).headers == (("content-type", b""),)
+
+
 async def test_inbox_days_move_with_time_and_keep_what_matters(rig: Rig) -> None:
     """Days beyond the window are dropped whole; a day that had rows before its partition takes them over."""
     day = AT.date()
@@ -502,6 +584,11 @@ async def _fill_outbox(rig: Rig, values: Sequence[str]) -> None:
 async def _count(rig: Rig, table: str, expected: int) -> bool:
     async with rig.database.connection() as connection:
         return bool(await connection.fetchval(f"select count(*) from {table}") == expected)
+
+
+async def _kept(rig: Rig) -> list[Kept]:
+    async with rig.database.connection() as connection:
+        return await dead_letter.find(connection, consumer=GROUP)
 
 
 async def _look_again(rig: Rig, consumer: Consumer[Tally]) -> bool:

@@ -14,16 +14,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, UnknownTicket
 from shared.events.envelope import Event, Received, Record, decode
-from shared.events.topics import Topic
+from shared.events.topics import Lane, Topic
 from shared.messaging import dead_letter, inbox
 from shared.messaging.dead_letter import Kept, SetAside, State
 from shared.messaging.kafka import Kafka, Partition, Reader
+from shared.messaging.outbox import lane_of
 from shared.messaging.pauses import Pauses
 from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from shared.runtime import metrics
@@ -36,7 +38,10 @@ TRY_AGAIN_SECONDS = (0.05, 0.2)
 FAULT_WINDOW = 500
 FAULT_SHARE = 0.2
 COMMIT_EVERY_SECONDS = 1.0
+INBOX_UPKEEP = timedelta(hours=1)
 WAITING_BATCH = 200
+PASSED_THE_INBOX = (DeadLetterCode.HANDLER_ERROR, DeadLetterCode.ORPHAN, DeadLetterCode.TICKET_EXISTS)
+"""Codes of records whose identity the inbox remembers from the first try."""
 
 log = structlog.get_logger()
 U = TypeVar("U", bound=UnitOfWork)
@@ -69,6 +74,7 @@ class Consumer(Generic[U]):
         handlers: what to do about each event class; other events of the topics are skipped.
         concerns: of the handled classes, which events concern this consumer at all; the others are skipped before they
             cost anything.
+        keeps_order: whether later records of a key wait behind one that failed; without it each stands for itself.
         unreadable: called in the same transaction for every record that becomes a dead letter, for topics on which nothing
             may end there alone (S6).
     """
@@ -82,6 +88,7 @@ class Consumer(Generic[U]):
         kafka: Kafka,
         *,
         concerns: Callable[[Any], bool] = lambda _: True,
+        keeps_order: bool = True,
         unreadable: Unreadable[U] | None = None,
     ) -> None:
         self.group = group
@@ -92,13 +99,17 @@ class Consumer(Generic[U]):
         self._units = units
         self._kafka = kafka
         self._concerns = concerns
+        self._keeps_order = keeps_order
         self._unreadable = unreadable
         self._ready: dict[Partition, int] = {}
         self._outcomes: deque[bool] = deque(maxlen=FAULT_WINDOW)
         self._stop = asyncio.Event()
         self._trouble: str | None = "not started"
         self._refused: dict[Partition, str] = {}
-        self._inbox_day = self._units.now().date()
+        self._doubted: set[Partition] = set()
+        self._urgent_set_aside = 0
+        """On the urgent lane a dead letter that nobody else hears of is an alarm (S6)."""
+        self._inbox_upkeep_at = self._units.now()
         self._committed_at = 0.0
         self._commit: asyncio.Task[None] | None = None
 
@@ -106,6 +117,8 @@ class Consumer(Generic[U]):
         """Why this consumer is not healthy, or None. A consumer without partitions is healthy: it stands by."""
         if self._refused:
             return "; ".join(self._refused.values())
+        if self._urgent_set_aside:
+            return f"{self._urgent_set_aside} records of the urgent lane were set aside; put them back and restart"
         faults = self._outcomes.count(False)
         if len(self._outcomes) == FAULT_WINDOW and faults > FAULT_SHARE * FAULT_WINDOW:
             return f"handlers failed on {faults} of the last {FAULT_WINDOW} events"
@@ -121,7 +134,6 @@ class Consumer(Generic[U]):
         while not self._stop.is_set():
             reader = self._kafka.reader(self.group, [topic.name for topic in self._topics], max_records=BATCH)
             try:
-                await inbox.keep_days(self._units.database, self._inbox_day)
                 await reader.start()
                 await self._consume(reader, pauses)
             except Exception as error:
@@ -137,30 +149,42 @@ class Consumer(Generic[U]):
         self._trouble = None
         epoch = reader.epoch
         in_hand: asyncio.Task[bool] | None = None
-        while not self._stop.is_set():
-            polled = await reader.poll(timeout_seconds=POLL_SECONDS)
-            decoded = {partition: [self._decode(record) for record in records] for partition, records in polled.items()}
+        try:
+            while not self._stop.is_set():
+                polled = await reader.poll(timeout_seconds=POLL_SECONDS)
+                decoded = {at: [self._decode(record) for record in records] for at, records in polled.items()}
+                if in_hand is not None:
+                    went_well, in_hand = await in_hand, None
+                    if went_well:
+                        pauses.reset()
+                    else:
+                        await pauses.wait(self._stop)
+                if reader.epoch != epoch:
+                    epoch = reader.epoch
+                    self._ready.clear()
+                    self._refused.clear()
+                    self._doubted.clear()
+                batch = self._ours(decoded)
+                await self._put_in_place(reader)
+                await self._keep_inbox_days()
+                self._commit_hint(reader)
+                if batch:
+                    in_hand = asyncio.create_task(self._apply(batch))
+        finally:
             if in_hand is not None:
-                went_well, in_hand = await in_hand, None
-                if not went_well:
-                    await pauses.wait(self._stop)
-                else:
-                    pauses.reset()
-            if reader.epoch != epoch:
-                epoch = reader.epoch
-                self._ready.clear()
-                self._refused.clear()
-            batch = self._ours(decoded)
-            await self._put_in_place(reader)
-            self._commit_hint(reader)
-            if batch:
-                in_hand = asyncio.create_task(self._apply(batch))
-            elif (today := self._units.now().date()) != self._inbox_day:
-                await inbox.keep_days(self._units.database, today)
-                self._inbox_day = today
-        if in_hand is not None:
-            await in_hand
+                await in_hand
         await reader.commit(self._ready)
+
+    async def _keep_inbox_days(self) -> None:
+        """Once a day; what fails waits for the next hour, since every day finds a place in the inbox all the same."""
+        now = self._units.now()
+        if now < self._inbox_upkeep_at:
+            return
+        self._inbox_upkeep_at = now + INBOX_UPKEEP
+        try:
+            await inbox.keep_days(self._units.database, now.date())
+        except TransientFailure as failure:
+            log.warning("inbox days not kept", group=self.group, reason=str(failure))
 
     def _ours(self, polled: Mapping[Partition, list[Decoded]]) -> list[Decoded]:
         """What of the polled records is to be applied now. Records of a partition that is not in place come again."""
@@ -190,7 +214,9 @@ class Consumer(Generic[U]):
         if reader.epoch != epoch:
             return
         for partition, (_, end) in bounds.items():
-            if cursors[partition] > end:
+            if cursors[partition] > end and partition not in self._doubted:
+                self._doubted.add(partition)  # whoever had the partition may just have moved on: look once more
+            elif cursors[partition] > end:
                 self._refused[partition] = (
                     f"{partition} ends before our cursor: was the topic made anew? See the runbook."
                 )
@@ -207,10 +233,12 @@ class Consumer(Generic[U]):
 
     def _decode(self, record: Record) -> Decoded:
         try:
-            message = decode(record, self._types)
+            return Decoded(record, decode(record, self._types))
         except InvalidMessage as invalid:
             return Decoded(record, None, invalid.code)
-        return Decoded(record, message)
+        except Exception as error:
+            log.error("record not decoded", group=self.group, error=type(error).__name__, where=_where(error))
+            return Decoded(record, None, DeadLetterCode.INVALID_ENVELOPE)
 
     async def _apply(self, batch: Sequence[Decoded]) -> bool:
         """Apply a batch; False when it has to be read again."""
@@ -220,7 +248,7 @@ class Consumer(Generic[U]):
         except inbox.Fenced:
             metrics.FENCED.labels(self.group).inc()
             self._forget(batch)
-            return True
+            return False
         except Exception as error:
             if is_transient(error):
                 self._trouble = f"tried again: {type(error).__name__}"
@@ -236,7 +264,10 @@ class Consumer(Generic[U]):
         """Halve until the failing record is alone; try it three times; then park it."""
         if len(batch) > 1:
             middle = len(batch) // 2
-            return await self._apply(batch[:middle]) and await self._apply(batch[middle:])
+            if await self._apply(batch[:middle]) and await self._apply(batch[middle:]):
+                return True
+            self._forget(batch)
+            return False
         record = batch[0].record
         for pause in TRY_AGAIN_SECONDS:
             await asyncio.sleep(pause)
@@ -273,16 +304,16 @@ class Consumer(Generic[U]):
         messages = [one.message for one in batch if one.message is not None and self._is_ours(one.message)]
         record_of = {id(one.message): one.record for one in batch}
         async with self._units.begin() as unit:
-            opened = await inbox.open_batch(unit.connection, self.group, moves, messages)
+            keys = [record_of[id(message)].key for message in messages]
+            opened = await inbox.open_batch(unit.connection, self.group, moves, messages, keys)
             aside = [SetAside(one.record, one.code, State.DEAD) for one in batch if one.code is not None]
             aside += [SetAside(record_of[id(m)], DeadLetterCode.ID_CONFLICT, State.DEAD) for m in opened.conflicts]
             wanted: list[Received[Event]] = []
             for message in opened.fresh:
-                if park or message.event.key.encode() in opened.parked:
-                    tries = TRIES if park else 0
-                    aside.append(
-                        SetAside(record_of[id(message)], DeadLetterCode.HANDLER_ERROR, State.PARKED, attempts=tries)
-                    )
+                record = record_of[id(message)]
+                if park or record.key in opened.parked:
+                    state = State.PARKED if self._keeps_order else State.DEAD
+                    aside.append(SetAside(record, DeadLetterCode.HANDLER_ERROR, state, attempts=TRIES if park else 0))
                 else:
                     wanted.append(message)
             await unit.load(wanted)
@@ -319,30 +350,30 @@ class Consumer(Generic[U]):
                     self._unreadable(one.record, one.code, unit)
 
     async def retry_waiting(self) -> bool:
-        """Try the records again that wait for their ticket; after 15 minutes they are orphans (L13)."""
-        now = self._units.now()
+        """Try the records again that wait for their ticket, each ticket's in order; after 15 minutes they are orphans (L13)."""
         async with self._units.database.connection() as connection:
-            due = await dead_letter.due_waiting(connection, self.group, now=now, limit=WAITING_BATCH)
-        for one_id in due:
+            due = await dead_letter.due_waiting(connection, self.group, now=self._units.now(), limit=WAITING_BATCH)
+        for key in due:
             try:
-                await self._retry(one_id)
+                await self._retry(key)
             except Exception as error:
                 if is_transient(error):
                     raise
                 log.error("waiting record failed", group=self.group, error=type(error).__name__, where=_where(error))
                 async with self._units.begin() as unit:
-                    kept = await dead_letter.locked(unit.connection, [one_id])
-                    await self._bury(unit, kept, DeadLetterCode.HANDLER_ERROR)
+                    kept = await dead_letter.waiting_of(unit.connection, self.group, key)
+                    await dead_letter.park(unit.connection, self.group, [key], now=unit.now)
+                    await self._bury(unit, kept, DeadLetterCode.HANDLER_ERROR, State.PARKED)
         return len(due) == WAITING_BATCH
 
-    async def _retry(self, one_id: int) -> None:
+    async def _retry(self, key: bytes) -> None:
         async with self._units.begin() as unit:
-            for one in await dead_letter.locked(unit.connection, [one_id]):
+            for one in await dead_letter.waiting_of(unit.connection, self.group, key):
                 refusals = await self._handle_kept(unit, [one])
                 if not refusals:
-                    await dead_letter.change(unit.connection, [one], State.HANDLED, one.code, now=unit.now)
+                    await dead_letter.remove(unit.connection, [one])
                 elif unit.now - one.created_at >= dead_letter.WAIT_FOR_TICKET or refusals[0][1] is State.DEAD:
-                    await self._bury(unit, [one], refusals[0][0])
+                    await self._bury(unit, [one], refusals[0][0], State.DEAD)
                 else:
                     await dead_letter.try_later(unit.connection, [one], now=unit.now)
 
@@ -366,12 +397,26 @@ class Consumer(Generic[U]):
     async def _redrive(self, one_id: int) -> int:
         async with self._units.begin() as unit:
             kept = await dead_letter.locked_with_their_tickets(unit.connection, self.group, one_id)
-            if refusals := await self._handle_kept(unit, kept):
+            new = [one for one in kept if await self._is_new(unit, one)]
+            if refusals := await self._handle_kept(unit, new):
                 raise InvalidMessage(refusals[0][0])
-            for one in kept:
-                await dead_letter.change(unit.connection, [one], State.HANDLED, one.code, now=unit.now)
+            await dead_letter.remove(unit.connection, kept)
             await dead_letter.unpark(unit.connection, self.group, [one.record.key for one in kept])
         return len(kept)
+
+    async def _is_new(self, unit: U, one: Kept) -> bool:
+        """Whether a record that never passed the inbox may be applied now; the others have passed it once already.
+
+        Raises:
+            InvalidMessage: its id is known with another meaning; the first stands.
+        """
+        message = self._decode(one.record).message
+        if one.code in PASSED_THE_INBOX or message is None:
+            return True
+        opened = await inbox.open_batch(unit.connection, self.group, [], [message])
+        if opened.conflicts:
+            raise InvalidMessage(DeadLetterCode.ID_CONFLICT)
+        return bool(opened.fresh)
 
     async def _handle_kept(self, unit: U, kept: Sequence[Kept]) -> list[tuple[DeadLetterCode, State]]:
         """Handle records of the table in order; answers the refusals."""
@@ -385,9 +430,9 @@ class Consumer(Generic[U]):
                 refusals.append(refusal)
         return refusals
 
-    async def _bury(self, unit: U, overdue: Sequence[Kept], code: DeadLetterCode) -> None:
-        await dead_letter.change(unit.connection, overdue, State.DEAD, code, now=unit.now)
-        for one in overdue:
+    async def _bury(self, unit: U, kept: Sequence[Kept], code: DeadLetterCode, state: State) -> None:
+        await dead_letter.change(unit.connection, kept, state, code, now=unit.now)
+        for one in kept:
             unit.dead_letters.append(dead_letter.announcement(one.record, self.group, code, one.attempts))
             metrics.DEAD_LETTERS.labels(self.group, code.value).inc()
 
@@ -398,6 +443,8 @@ class Consumer(Generic[U]):
         last: dict[Partition, int] = {}
         for one in batch:
             last[(one.record.topic, one.record.partition)] = one.record.offset
+        if not self._ready.keys() >= last.keys():
+            raise inbox.Fenced
         return [inbox.Move(partition, self._ready[partition], offset + 1) for partition, offset in sorted(last.items())]
 
     def _forget(self, batch: Sequence[Decoded]) -> None:
@@ -414,6 +461,7 @@ class Consumer(Generic[U]):
                 metrics.WAITING.labels(self.group).inc()
             else:
                 metrics.DEAD_LETTERS.labels(self.group, one.code.value).inc()
+                self._urgent_set_aside += self._unreadable is None and lane_of(one.record.topic) is Lane.URGENT
 
 
 def _where(error: BaseException) -> str:

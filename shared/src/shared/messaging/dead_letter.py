@@ -1,6 +1,6 @@
 """Sets aside what cannot be handled, with its bytes and a reason code, and puts it back on request.
 
-Three states of one table: *waiting* (it speaks of a ticket not seen yet and is tried again until it is an orphan, L13),
+Three states in one table: *waiting* (it speaks of a ticket not seen yet and is tried again until it is an orphan, L13),
 *parked* (a handler failed on it, or on an earlier record of the same ticket; order per ticket is kept), *dead* (it can never
 be handled as it is). Parked and dead records are announced on `<topic>.<group>.dlq`; putting back reads the table.
 """
@@ -30,14 +30,14 @@ create table dead_letter (
     body bytea not null,
     code text not null,
     attempts integer not null,
-    state text not null check (state in ('waiting', 'parked', 'dead', 'handled')),
+    state text not null check (state in ('waiting', 'parked', 'dead')),
     next_try_at timestamptz,
     created_at timestamptz not null,
     changed_at timestamptz not null
 );
 create index dead_letter_waiting on dead_letter (consumer, next_try_at) where state = 'waiting';
 create index dead_letter_open on dead_letter (consumer, state, id) where state in ('parked', 'dead');
-create index dead_letter_key on dead_letter (consumer, key) where state = 'parked';
+create index dead_letter_key on dead_letter (consumer, key) where state in ('waiting', 'parked');
 create table parked_key (
     consumer text not null,
     key bytea not null,
@@ -55,7 +55,6 @@ class State(StrEnum):
     WAITING = "waiting"
     PARKED = "parked"
     DEAD = "dead"
-    HANDLED = "handled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +94,11 @@ insert into parked_key (consumer, key, since) select $1, key, $3 from unnest($2:
 """
 _COLUMNS = "id, topic, partition, record_offset, recorded_at, key, headers, body, code, attempts, state, created_at"
 _DUE = """
-select id from dead_letter where consumer = $1 and state = 'waiting' and next_try_at <= $2 order by next_try_at, id limit $3
+select key from dead_letter where consumer = $1 and state = 'waiting' and next_try_at <= $2
+group by key order by min(next_try_at) limit $3
 """
-_LOCK = f"""
-select {_COLUMNS} from dead_letter where id = any($1::bigint[]) and state = 'waiting' order by id for update skip locked
+_OF_KEY = f"""
+select {_COLUMNS} from dead_letter where consumer = $1 and key = $2 and state = 'waiting' order by id for update
 """
 _TRY_LATER = """
 update dead_letter set attempts = attempts + 1, changed_at = $2::timestamptz,
@@ -108,6 +108,7 @@ where id = any($1::bigint[])
 _CHANGE = (
     "update dead_letter set state = $2, code = $3, changed_at = $4, next_try_at = null where id = any($1::bigint[])"
 )
+_REMOVE = "delete from dead_letter where id = any($1::bigint[])"
 _LIST = f"""
 select {_COLUMNS} from dead_letter
 where state = any($1::text[]) and id > $2 and ($3::text is null or consumer = $3) and ($4::bigint[] is null or id = any($4))
@@ -150,8 +151,8 @@ async def set_aside(
         FIRST_RETRY,
         [aside.state.value for aside in records],
     )
-    if parked := sorted({aside.record.key for aside in records if aside.state is State.PARKED}):
-        await connection.execute(_PARK, consumer, parked, now)
+    if parked := [aside.record.key for aside in records if aside.state is State.PARKED]:
+        await park(connection, consumer, parked, now=now)
     return [
         announcement(aside.record, consumer, aside.code, aside.attempts)
         for aside in records
@@ -174,14 +175,14 @@ def announcement(record: Record, consumer: str, code: DeadLetterCode, attempts: 
     return Message(f"{record.topic}.{consumer}.dlq", record.key, headers, record.value)
 
 
-async def due_waiting(connection: Connection, consumer: str, *, now: datetime, limit: int) -> list[int]:
-    """The ids of the waiting records that are to be tried now."""
-    return [row["id"] for row in await connection.fetch(_DUE, consumer, now, limit)]
+async def due_waiting(connection: Connection, consumer: str, *, now: datetime, limit: int) -> list[bytes]:
+    """The keys of which a waiting record is to be tried now."""
+    return [row["key"] for row in await connection.fetch(_DUE, consumer, now, limit)]
 
 
-async def locked(connection: Connection, ids: Sequence[int]) -> list[Kept]:
-    """Those of the records that still wait and that no other replica has in hand."""
-    return [_kept(row) for row in await connection.fetch(_LOCK, ids)]
+async def waiting_of(connection: Connection, consumer: str, key: bytes) -> list[Kept]:
+    """The waiting records of a key in order, locked."""
+    return [_kept(row) for row in await connection.fetch(_OF_KEY, consumer, key)]
 
 
 async def try_later(connection: Connection, kept: Sequence[Kept], *, now: datetime) -> None:
@@ -192,6 +193,16 @@ async def change(
     connection: Connection, kept: Sequence[Kept], state: State, code: DeadLetterCode, *, now: datetime
 ) -> None:
     await connection.execute(_CHANGE, [one.id for one in kept], state.value, code.value, now)
+
+
+async def remove(connection: Connection, kept: Sequence[Kept]) -> None:
+    """They are handled: nothing of them is kept."""
+    await connection.execute(_REMOVE, [one.id for one in kept])
+
+
+async def park(connection: Connection, consumer: str, keys: Sequence[bytes], *, now: datetime) -> None:
+    """Later records of these keys are set aside until somebody puts the first ones back."""
+    await connection.execute(_PARK, consumer, sorted(set(keys)), now)
 
 
 async def find(

@@ -102,9 +102,13 @@ class Opened:
 
 
 async def open_batch(
-    connection: Connection, consumer: str, moves: Sequence[Move], messages: Sequence[Received[Event]]
+    connection: Connection,
+    consumer: str,
+    moves: Sequence[Move],
+    messages: Sequence[Received[Event]],
+    keys: Sequence[bytes] = (),
 ) -> Opened:
-    """Move the cursor and remember the events, in the caller's transaction and in one statement.
+    """Move the cursor and remember the events, in the caller's transaction and in one statement. `keys` are the records'.
 
     Raises:
         Fenced: another process owns one of the partitions now.
@@ -127,7 +131,7 @@ async def open_batch(
         [_day(message) for message in first.values()],
         list(first),
         [message.meaning for message in first.values()],
-        list({message.event.key.encode() for message in first.values()}),
+        list(set(keys)),
     )
     if row["moved"] != len(moves):
         raise Fenced

@@ -375,7 +375,7 @@ def _record(topic: str, raw: Any) -> Record:
         timestamp=datetime.fromtimestamp(max(raw.timestamp, 0) / 1000, UTC),
         key=raw.key or b"",
         value=raw.value or b"",
-        headers=tuple(raw.headers),
+        headers=tuple((name, value or b"") for name, value in raw.headers),
     )
 
 

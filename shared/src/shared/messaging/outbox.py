@@ -47,6 +47,8 @@ BATCH = 1000
 """How many events the relay publishes at once."""
 IDLE_SECONDS = 0.05
 """How often an idle relay looks for events that another replica has written."""
+FROZEN_AFTER_SECONDS = 15
+"""When the server ends the session of a relay that has gone silent; more than a publish may take (CALL_SECONDS)."""
 LOCK_SPACE = 0x53_55_50_50
 
 log = structlog.get_logger()
@@ -147,8 +149,9 @@ class Relay:
     async def _hold_and_publish(self, pauses: Pauses) -> None:
         connection = await self._database.dedicated()
         try:
-            await connection.execute("set idle_session_timeout = '5s'")
+            await connection.execute(f"set idle_session_timeout = '{FROZEN_AFTER_SECONDS}s'")
             while not self._stop.is_set():
+                self._woken.clear()
                 if await connection.fetchval("select pg_try_advisory_lock($1, $2)", LOCK_SPACE, self._lock_number()):
                     break
                 self._trouble = None
@@ -170,9 +173,9 @@ class Relay:
             try:
                 await self._publisher.publish(messages)
                 await connection.execute(_DONE, [row["seq"] for row in rows])
+                PUBLISHED.labels(self._lane.name.lower()).inc(len(rows))
             except Rejected:
                 await self._publish_one_by_one(connection, [row["seq"] for row in rows], messages)
-            PUBLISHED.labels(self._lane.name.lower()).inc(len(rows))
         return len(rows)
 
     async def _publish_one_by_one(
@@ -182,6 +185,7 @@ class Relay:
             try:
                 await self._publisher.publish([message])
                 await connection.execute(_DONE, [seq])
+                PUBLISHED.labels(self._lane.name.lower()).inc()
             except Rejected as rejection:
                 await connection.execute(_REJECT, seq)
                 self._rejected += 1

@@ -162,7 +162,8 @@ def _answer_with_problems(api: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         if any(one["type"] == "json_invalid" for one in error.errors()):
             return Problem(400, "invalid-json", "The body is not JSON").response()
-        errors = [{"pointer": pointer(one["loc"][1:]), "detail": one["msg"]} for one in error.errors()]
+        # Deeper places may be named by whoever sent them (the keys of a mapping), so only the field itself is told.
+        errors = [{"pointer": pointer(one["loc"][1:2]), "detail": one["msg"]} for one in error.errors()]
         return Problem(422, errors=errors).response()
 
     @api.exception_handler(HTTPException)
