@@ -24,6 +24,7 @@ def test_a_line_shows_codes_and_never_words() -> None:
 
 def test_what_cannot_be_read_is_shown_as_such() -> None:
     assert line_of(a_record(b"\xff{")).detail == ""
+    assert line_of(a_record(b'{"a":' * 50_000)).detail == ""
     assert line_of(Record("t", 0, 0, AT, b"\xff", b"", ())).fact == "?"
 
 

@@ -36,7 +36,7 @@ KEYS = {
 def as_settings(**values: Any) -> IntakeSettings:
     keys = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **key} for name, key in KEYS.items()]
     return IntakeSettings.model_validate(
-        {"kafka_bootstrap_servers": NOBODY, "database_url": NOBODY, "api_keys": keys, **values}
+        {"kafka_bootstrap_servers": NOBODY, "database_url": f"postgresql://{NOBODY}/x", "api_keys": keys, **values}
     )
 
 

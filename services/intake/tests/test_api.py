@@ -75,6 +75,21 @@ async def test_a_batch_answers_each_item_in_order(intake: Any) -> None:
     assert [left.headers["ce_id"] for left in await intake.left()] == ["e-1", "e-3"]
 
 
+async def test_a_ticket_that_says_safety_late_in_a_batch_stays_in_order(intake: Any) -> None:
+    """It does not wait for the others, and its `created` still comes before its message (S6, design 3.3)."""
+    items = [
+        intake.event(event_id="e-1", ticket_id="T-2"),
+        intake.event(event_id="e-2"),
+        intake.event("message_added", event_id="e-3", body="I want to die"),
+        intake.event("message_added", event_id="e-4", ticket_id="T-2"),
+        intake.event("message_added", event_id="e-5"),
+    ]
+    answer = await intake.post("/v1/events", items, BATCH)
+    assert [one["event_id"] for one in answer.json()] == ["e-1", "e-2", "e-3", "e-4", "e-5"]
+    tickets = [left.headers["ce_id"] for left in await intake.left() if left.topic == "support.ticket.v1"]
+    assert tickets == ["e-2", "e-3", "e-5", "e-1", "e-4"]
+
+
 async def test_a_plain_ticket_becomes_a_created_event(intake: Any) -> None:
     """For people who do not want CloudEvents: without any id, each post is a new ticket."""
     first, second = [(await intake.post("/v1/tickets", PLAIN, JSON)).json() for _ in range(2)]

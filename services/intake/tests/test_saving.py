@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,13 +11,15 @@ from structlog.testing import capture_logs
 from intake.handlers.saving import AT_ONCE, FastLane, Gathering
 from intake.store import Outcome, Post, Receipt, Unreadable
 from shared.errors import TransientFailure
+from shared.messaging.kafka import Message
 
 NOW = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 
 
-def a_post(name: str, *, kept: bool = False) -> Post:
-    body = Unreadable("invalid_json", "agent", b"", b"", NOW) if kept else None
-    return Post(name.encode(), b"", name, None, known_from=NOW, messages=(), kept=body)
+def a_post(name: str, *, kept: bool = False, value: bytes = b"", body: bytes = b"") -> Post:
+    unreadable = Unreadable("invalid_json", "agent", b"", body, NOW) if kept else None
+    messages = (Message("support.ticket.v1", b"T-1", (), value),)
+    return Post(name.encode(), b"", name, None, known_from=NOW, messages=messages, kept=unreadable)
 
 
 def receipts_of(posts: Sequence[Post], outcome: Outcome = Outcome.NEW) -> list[Receipt]:
@@ -47,8 +50,8 @@ class Place:
         return receipts_of(posts, self.outcome)
 
 
-def a_lane(store: Place, kafka: Place, **seconds: float) -> FastLane:
-    return FastLane(store.save, kafka.save, close=kafka.close, **seconds)
+def a_lane(store: Place, kafka: Place, **options: Any) -> FastLane:
+    return FastLane(store.save, kafka.save, close=kafka.close, **options)
 
 
 @pytest.fixture
@@ -96,6 +99,22 @@ async def test_more_posts_than_there_is_room_for_are_refused_at_once(store: Plac
     store.open.set()
     await asyncio.gather(under_way, waiting)
     assert len(await save([a_post("d")])) == 1
+
+
+@pytest.mark.parametrize("large", [a_post("b", value=bytes(10)), a_post("b", value=bytes(2), body=bytes(8), kept=True)])
+async def test_more_bytes_than_there_is_room_for_are_refused_at_once(store: Place, large: Post) -> None:
+    """503: what waits for a database that is slow does not fill the memory."""
+    save = Gathering(store.save, room_bytes=10).save
+    store.open.clear()
+    under_way = asyncio.create_task(save([large]))
+    await store.asked.wait()
+    waiting = asyncio.create_task(save([large]))
+    await asyncio.sleep(0)
+    with pytest.raises(TransientFailure):
+        await save([a_post("c", value=b"1")])
+    store.open.set()
+    await asyncio.gather(under_way, waiting)
+    assert len(await save([large])) == 1
 
 
 @pytest.mark.parametrize("failure", [TransientFailure("away"), ZeroDivisionError("a bug")])
@@ -173,3 +192,25 @@ async def test_stopping_says_what_is_lost(store: Place, kafka: Place) -> None:
         await asyncio.sleep(0)
     assert kafka.closed
     assert [line["event_ids"] for line in logged if line["event"] == "unreadable bodies lost"] == [["unreadable"]]
+
+
+async def test_unreadable_bytes_beyond_the_room_for_them_are_given_up(store: Place, kafka: Place) -> None:
+    """The newest keep their id and their mark, which pages (S6); the memory is not filled. With room again, bytes are kept."""
+    store.failure = TransientFailure("away")
+    lane = a_lane(store, kafka, again_seconds=0, room_bytes=10)
+    with capture_logs() as logged:
+        first = lane.save([a_post("first", kept=True, body=bytes(10))])
+        newest = lane.save([a_post("newest", kept=True, body=b"1")])
+        answers = await asyncio.gather(first, newest)
+    assert [receipt.event_id for [receipt] in answers] == ["first", "newest"]
+    assert sorted(kafka.given) == [["first"], ["newest"]]
+    assert [line["event_ids"] for line in logged if line["event"] == "unreadable bodies lost"] == [["newest"]]
+    store.failure = None
+    await asyncio.gather(*lane._kept_in_memory)
+    assert store.given[-1] == ["first"]
+    store.failure = TransientFailure("away")
+    with capture_logs() as logged:
+        await lane.save([a_post("later", kept=True, body=bytes(10))])
+    assert logged == []
+    store.failure = None
+    await asyncio.gather(*lane._kept_in_memory)

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 
 from notifier.app import GROUP, SUBSCRIPTIONS, URGENT_GROUP, build
 from notifier.settings import NotifierSettings
 from shared.events.envelope import Received
-from shared.events.topics import NOTIFICATION, TOPIC_OF, TOPICS
+from shared.events.safety import SafetyPageRequested
+from shared.events.topics import NOTIFICATION, SAFETY, TOPIC_OF, TOPICS
 from shared.messaging.kafka import Kafka
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
@@ -47,12 +49,8 @@ async def running(settings: NotifierSettings, database_url: str, kafka: Kafka) -
             await database.close()
 
 
-async def test_from_the_topics_to_mails_and_what_became_of_them(
-    room, smtp_port, say, directory_file, kafka_address: str, topic_prefix: str, database_url: str
-) -> None:
-    """A ticket to its customer and team, a page to everybody on duty; each told on the notifier's own topic."""
-    kafka = Kafka(kafka_address, topic_prefix=topic_prefix)
-    settings = NotifierSettings.model_validate(
+def settings_for(smtp_port: int, directory_file: Path, kafka_address: str, database_url: str) -> NotifierSettings:
+    return NotifierSettings.model_validate(
         {
             "kafka_bootstrap_servers": kafka_address,
             "database_url": database_url,
@@ -61,6 +59,14 @@ async def test_from_the_topics_to_mails_and_what_became_of_them(
             "mail_from": "Storytailor Support <support@storytailor.example>",
         }
     )
+
+
+async def test_from_the_topics_to_mails_and_what_became_of_them(
+    room, smtp_port, say, directory_file, kafka_address: str, topic_prefix: str, database_url: str
+) -> None:
+    """A ticket to its customer and team, a page to everybody on duty; each told on the notifier's own topic."""
+    kafka = Kafka(kafka_address, topic_prefix=topic_prefix)
+    settings = settings_for(smtp_port, directory_file, kafka_address, database_url)
     async with running(settings, database_url, kafka), producer(kafka_address) as upstream:
 
         async def publish(message: Received, data: dict) -> None:
@@ -83,3 +89,17 @@ async def test_from_the_topics_to_mails_and_what_became_of_them(
     ]
     assert sorted(one.fact for one in told) == ["notification.queued"] * 4 + ["notification.sent"] * 4
     assert {one.key for one in told} == {"T-1", "SI-0A1B2C3D"}
+
+
+async def test_what_cannot_be_read_on_the_urgent_lane_reaches_its_dead_letter_topic(
+    directory_file, kafka_address: str, topic_prefix: str, database_url: str
+) -> None:
+    """Each lane of the outbox has its relay (S6)."""
+    kafka = Kafka(kafka_address, topic_prefix=topic_prefix)
+    settings = settings_for(9, directory_file, kafka_address, database_url)
+    async with running(settings, database_url, kafka), producer(kafka_address) as upstream:
+        headers = headers_of(SafetyPageRequested.wire_type, "p-1", at=machine_now())
+        await upstream.send_and_wait(topic_prefix + SAFETY.name, b"{", b"SI-0A1B2C3D", headers=headers)
+        dead = f"{topic_prefix}{SAFETY.name}.{URGENT_GROUP}.dlq"
+        [letter] = await wait_for_records(kafka_address, dead, lambda seen: len(seen) >= 1)
+    assert letter.key == "SI-0A1B2C3D"

@@ -36,6 +36,13 @@ def test_a_decision_that_comes_before_its_ticket_waits_for_it(office, say) -> No
     assert office.customer() == {"initial_response": "queued"}
 
 
+def test_two_decisions_before_the_ticket_itself_mean_one_answer(office, say) -> None:
+    """The topics overtake each other; a claim has one receipt all the same, and one text that waits for its facts (T4)."""
+    office.hear(say.assigned(), say.assigned("rights_holder_claim", decision_id="d-2", replaces="d-1", team="legal"))
+    office.hear(say.created())
+    assert [one.intent.template for one in office.told_to("customer")] == ["receipt", "rights_holder_claim"]
+
+
 def test_a_later_decision_says_nothing_to_the_customer(office, say) -> None:
     """Only the first one does, and the one that finds a rights-holder claim, once (T4)."""
     office.hear(say.created(), say.assigned())

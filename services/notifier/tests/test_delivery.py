@@ -249,6 +249,17 @@ async def test_a_result_that_comes_after_the_lease_still_counts_when_the_mail_ar
     assert (await replica.states("T-2"))["initial_response"] == "sent"
 
 
+async def test_a_result_that_is_known_before_the_next_look_counts_though_the_lease_has_ended(replica, now, say) -> None:
+    """The look that writes it down does not take the same row for one whose process died: told once, sent once."""
+    await replica.hear(say.created(), say.assigned("login"), say.paged(roles=["primary"]))
+    await replica.begin()
+    await asyncio.gather(*replica.mails._under_way, *replica.pages._under_way)
+    now.advance(seconds=LEASE.total_seconds() + 1)
+    await replica.deliver()
+    assert sorted(await replica.told()) == ["queued"] * 3 + ["sent"] * 3
+    assert len(replica.post.given) == 3
+
+
 async def test_an_uncertain_mail_is_held_for_customers(replica, say) -> None:
     replica.post.answers = [UNKNOWN] * 2
     await replica.hear(say.created(), say.assigned())

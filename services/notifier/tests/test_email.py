@@ -62,6 +62,22 @@ async def test_a_mail_arrives_as_it_was_written(room, sender: EmailSender) -> No
     }
 
 
+@pytest.mark.parametrize("length", range(60, 90))
+def test_a_plain_subject_is_never_broken_after_its_colon(length: int) -> None:
+    """Some readers would show it with a space before it."""
+    subject = "[Ticket #1] ".ljust(length, "x")
+    mail = compose(a_message(subject=subject), SENDER, REPLY_TO)
+    assert f"\r\nSubject: {subject}\r\n".encode() in mail
+
+
+@pytest.mark.parametrize("subject", ["Re: [Ticket #1] " + "Grüße " * 40, "ü" * 300])
+def test_an_encoded_subject_keeps_to_short_lines(subject: str) -> None:
+    """An encoded word has 75 characters at most (RFC 2047)."""
+    written = compose(a_message(subject=subject.strip()), SENDER, REPLY_TO)
+    assert max(len(line) for line in written.split(b"\r\n")) <= 78
+    assert message_from_bytes(written, policy=default)["Subject"] == subject.strip()
+
+
 async def test_a_repeated_mail_is_the_same_byte_for_byte(room, sender: EmailSender) -> None:
     """The same Message-ID on every try lets mail programs show it once (SN-11)."""
     await sender.send(a_message(), within=SOON)

@@ -118,7 +118,12 @@ class Bridge:
 
 NOBODY = "127.0.0.1:9"
 DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
-KEYS = {"support": ["incidents:read", "incidents:act"], "reader": ["incidents:read"], "stranger": ["tickets:read"]}
+KEYS = {
+    "support": ["incidents:read", "incidents:act"],
+    "reader": ["incidents:read"],
+    "stranger": ["tickets:read"],
+    "operator": ["operate"],
+}
 
 
 def as_settings(**values: Any) -> SafetyBridgeSettings:

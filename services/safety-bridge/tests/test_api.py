@@ -140,6 +140,13 @@ async def test_who_may_only_read_cannot_act(service: Any) -> None:
     assert (await service.get("/v1/incidents", key="nobody")).status_code == 401
 
 
+async def test_dead_letters_are_for_operators(service: Any) -> None:
+    """As in every service that consumes (design 3.3)."""
+    answer = await service.get("/v1/dead-letters", key="operator")
+    assert (answer.status_code, answer.json()) == (200, {"dead_letters": [], "next_after": None})
+    assert (await service.get("/v1/dead-letters", key="support")).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("command", "body"),
     [

@@ -30,7 +30,12 @@ DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
 
 def settings(**values: Any) -> SafetyBridgeSettings:
     return SafetyBridgeSettings.model_validate(
-        {"kafka_bootstrap_servers": "nobody:9", "database_url": "x", "directory_file": DEMO_DIRECTORY} | values
+        {
+            "kafka_bootstrap_servers": "nobody:9",
+            "database_url": "postgresql://nobody/x",
+            "directory_file": DEMO_DIRECTORY,
+        }
+        | values
     )
 
 

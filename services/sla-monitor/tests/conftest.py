@@ -151,7 +151,7 @@ class Desk:
 
     def created(self, created: str, tier: Tier | None = None) -> Self:
         """The ticket came, and the router has not spoken yet."""
-        self.ticket.creation = Creation(at(created), tier, at(created), "created-1")
+        self.ticket.creation = Creation(at(created), tier, at(created), UPSTREAM, "created-1")
         return self.look(created)
 
     def happens(
@@ -233,8 +233,8 @@ class Monitor:
             occurred_at=occurred_at,
             claimed_at=claimed_at,
         )
-        emitted = self._deliver(message)
-        assert self._deliver(message) == []
+        emitted = self.deliver(message)
+        assert self.deliver(message) == []
         return [EMITTED[one.wire_type].model_validate_json(one.value) for one in emitted]
 
     def look(self, now: datetime) -> list[Any]:
@@ -245,7 +245,7 @@ class Monitor:
         settle(self.unit.tickets.get("T-1"), self.unit)
         return [EMITTED[one.wire_type].model_validate_json(one.value) for one in self.unit.emitted[before:]]
 
-    def _deliver(self, message: Received[Any]) -> list[Outgoing]:
+    def deliver(self, message: Received[Any]) -> list[Outgoing]:
         before = len(self.unit.emitted)
         self.unit.because_of(message)
         SUBSCRIPTIONS[type(message.event)](message, self.unit)

@@ -18,7 +18,7 @@ from shared.events.ticket import (
     TicketRestricted,
     TicketStatusChanged,
 )
-from shared.testing.builders import AT, wire
+from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import ClockState, Milestone
 from sla_monitor.domain.clock import Turn
 from sla_monitor.handlers import EVENT_OF, SAFETY_BRIDGE
@@ -189,6 +189,13 @@ def test_a_second_creation_under_another_id_is_refused(monitor: Monitor) -> None
         monitor.handle(TicketCreated)
 
 
+def test_a_second_creation_with_the_same_id_from_elsewhere_is_refused(monitor: Monitor) -> None:
+    """An event is known by its source and its id."""
+    monitor.deliver(wire(TicketCreated, ticket_data("created"), id="e-1"))
+    with pytest.raises(InvalidMessage, match="ticket_exists"):
+        monitor.deliver(wire(TicketCreated, ticket_data("created"), id="e-1", source="/forum"))
+
+
 @pytest.mark.parametrize("event_class", [TicketCreated, RoutingAssigned])
 def test_a_creation_that_no_calendar_reaches_is_refused(monitor: Monitor, event_class: Any) -> None:
     """No due time is guessed (L3)."""
@@ -238,5 +245,5 @@ def test_a_message_without_meaning_for_clocks_leaves_no_trace(monitor: Monitor) 
     monitor.handle(RoutingAssigned)
     monitor.unit.tickets.changed.clear()
     note = wire(TicketMessageAdded, {"ticket_id": "T-1", "author": AGENT, "public": False, "body": "note"})
-    monitor._deliver(note)
+    monitor.deliver(note)
     assert monitor.unit.tickets.changed == set()

@@ -344,7 +344,7 @@ def test_the_clocks_are_the_same_whatever_the_order_and_however_often(
     random.Random(seed).shuffle(shuffled)
     in_order = a_ticket(rules, tier, subcategory)
     deliver(in_order, sorted(facts, key=lambda fact: fact.order), rules)
-    unrouted = Ticket("T-1", "c-1", creation=Creation(CREATED, tier, CREATED, "created-1"))
+    unrouted = Ticket("T-1", "c-1", creation=Creation(CREATED, tier, CREATED, "/helpdesk", "created-1"))
     said = deliver(
         unrouted,
         shuffled,

@@ -77,7 +77,9 @@ def redrive(
     """Put records back through their handlers; a parked one brings all parked records of its ticket, in order."""
     with _failures_told():
         found = DeadLetters(_installation())
-        names = [letter.name for letter in found.find(service)] if everything else letters or []
+        names = [letter.name for letter in found.find(service)] if everything else letters
+        if names is None:
+            raise Unanswered("name the records to put back, or say --all")
         handled, failing = found.redrive(names)
     out.print(f"handled {handled}, still failing {failing}")
     if failing:
@@ -86,6 +88,8 @@ def redrive(
 
 async def _tail(installation: Installation, part: str, beginning: bool) -> None:
     topics = [topic.name for topic in TOPICS if part in topic.name]
+    if not topics:
+        raise Unanswered(f"no topic's name contains {part}")
     async with _kafka(installation).watcher(topics) as watcher:
         if beginning:
             for record in sorted(await watcher.everything(), key=lambda record: record.timestamp):

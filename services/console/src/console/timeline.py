@@ -1,10 +1,11 @@
 """What a record says in one line, and which records tell of one ticket. Codes and ids only: no words, names or addresses (S5)."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from shared.events.envelope import Record
 
@@ -85,8 +86,8 @@ def timeline(ticket_id: str, records: Iterable[Record]) -> list[Line]:
 
 def _data(value: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(value)
-    except ValueError:
+        data = orjson.loads(value)
+    except orjson.JSONDecodeError:
         return {}
     return data if isinstance(data, dict) else {}
 

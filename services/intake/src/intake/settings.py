@@ -9,8 +9,8 @@ from shared.runtime.settings import ServiceSettings
 
 class IntakeSettings(ServiceSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
-    intake_max_age_days: float = Field(default=7, gt=0, le=365)
-    """Older events are refused; accepted ids are remembered as long (L13)."""
+    intake_max_age_days: float = Field(default=7, gt=0, le=7)
+    """Older events are refused; accepted ids are remembered as long (L13). At most as long as consumers remember."""
     intake_events_per_second: float = Field(default=5_000, ge=0)
     """Ticket events of one key; 0 switches the limit off. Safety is never limited (S6)."""
 

@@ -79,7 +79,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
 def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
     """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6)."""
     desk = Desk(settings.policy(), Templates(read_templates()), settings.directory())
-    relay = Relay(bulk, kafka, Lane.BULK)
+    relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
     ways_out: dict[bool, Deliveries] = {}
 
     def wake(is_urgent: bool) -> None:
@@ -87,7 +87,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
 
     def units_on(database: Database) -> UnitsOfWork[NotifierUnit]:
         make = partial(NotifierUnit, desk=desk, wake=wake)
-        return UnitsOfWork(database, make, now=now, wake=lambda _: relay.wake())
+        return UnitsOfWork(database, make, now=now, wake=lambda lane: relays[lane].wake())
 
     def sender(at_once: int) -> EmailSender:
         reply_to = mailbox(settings.mail_reply_to) if settings.mail_reply_to else None
@@ -98,9 +98,9 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     ways_out[False] = Deliveries(units, sender(MAILS_AT_ONCE), urgent=False, at_once=MAILS_AT_ONCE)
     ways_out[True] = Deliveries(urgent_units, sender(PAGES_AT_ONCE), urgent=True, at_once=PAGES_AT_ONCE)
     consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
-    urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka)
+    urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
     waiting = Ticker("waiting", consumer.retry_waiting)
-    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], relay]
+    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], *relays.values()]
     api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
     api.include_router(notification_routes(units))
     api.include_router(dead_letter_routes([consumer, urgent_consumer], bulk))

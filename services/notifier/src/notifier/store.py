@@ -41,7 +41,7 @@ order by id for update
 """
 _LOCK = "select document from notification where id = any($1) order by id for update"
 _CLAIM = """
-select document from notification where urgent = $1 and next_look_at <= $2
+select document from notification where urgent = $1 and next_look_at <= $2 and id <> all($4::text[])
 order by next_look_at limit $3 for update skip locked
 """
 _ADD = """
@@ -146,8 +146,9 @@ class Notifications:
     async def claim(
         self, connection: Connection, *, urgent: bool, due_at: datetime, limit: int
     ) -> Sequence[Notification]:
-        """What is due on one lane, locked; what another replica is looking at is passed over."""
-        return self._read(await connection.fetch(_CLAIM, urgent, due_at, limit))
+        """What is due on one lane, locked; what another replica is looking at is passed over, and what this unit has read
+        already: the database does not know yet what became of it."""
+        return self._read(await connection.fetch(_CLAIM, urgent, due_at, limit, list(self._known)))
 
     def due_lanes(self, now: datetime) -> set[bool]:
         """The lanes, urgent or not, on which something was put that may go now."""

@@ -137,7 +137,7 @@ def on_ticket_tier_changed(message: Received[TicketTierChanged], unit: RoutingUn
 def on_ticket_resolved(message: Received[TicketResolved], unit: RoutingUnit) -> None:
     """From here on the seven days run in which it may be reopened (L12)."""
     ticket = unit.tickets.get(TicketId(message.event.ticket_id))
-    unit.tickets.save(replace(ticket, resolved_at=message.occurred_at))
+    unit.tickets.save(ticket.resolved(message.occurred_at))
 
 
 @refusable

@@ -23,6 +23,7 @@ from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned
 from shared.events.topics import AGENT, ROUTING, Lane
 from shared.messaging.consumer import Consumer
+from shared.messaging.dead_letter_api import dead_letter_routes
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
 from shared.messaging.ticker import Ticker
@@ -80,4 +81,5 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         checks={"directory": directory_check} | {part.name: part.failing for part in parts},
     )
     http.include_router(api.routes(urgent_units, policy))
+    http.include_router(dead_letter_routes([signals, routed], bulk))
     return App(http, parts)

@@ -25,7 +25,7 @@ from shared.runtime.database import Connection
 from shared.vocabulary import Category, TicketId
 
 REFERENCES_TRIED = 4
-LISTED = 100
+LISTED = 1_000
 
 _DOCUMENT = TypeAdapter(Incident)
 _KNOWN = """
@@ -60,7 +60,7 @@ _LIST = """
 select document::text from incident
 where ($1::text is null or ref in (select ref from incident_alias where kind = 'agent' and name = $1))
   and ($2::text is null or ref in (select ref from incident_alias where kind = 'ticket' and name = $2))
-order by opened_at desc limit $3
+order by next_page_at is null, opened_at desc limit $3
 """
 
 
@@ -229,6 +229,6 @@ async def read_incident(connection: Connection, ref: str) -> Incident | None:
 async def list_incidents(
     connection: Connection, *, agent_incident_id: str | None, ticket_id: str | None
 ) -> list[Incident]:
-    """The latest incidents, of this agent's id and of this ticket where they are given."""
+    """Those of this agent's id and of this ticket where they are given; who is still paged for first, then the latest."""
     rows = await connection.fetch(_LIST, agent_incident_id, ticket_id, LISTED)
     return [_DOCUMENT.validate_json(row["document"]) for row in rows]

@@ -1,10 +1,22 @@
 """What happens without a message: pages nobody has acknowledged. The time of the next page is a row, never in memory (S4)."""
 
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+from prometheus_client import Counter
+
 from safety_bridge import handlers
 from safety_bridge.store import SafetyUnit
 from shared.messaging.unit_of_work import UnitsOfWork
 
 PAGES_AT_ONCE = 100
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
+"""When an incident is looked at again whose page failed; the others do not wait for it."""
+
+FAILED = Counter("support_safety_pages_failed_total", "Pages that failed and were put off; each is a bug.")
+
+log = structlog.get_logger()
 
 
 async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
@@ -12,5 +24,12 @@ async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
     async with units.begin() as unit:
         due = await unit.incidents.load_due(unit.connection, now=unit.now, limit=PAGES_AT_ONCE)
         for incident in due:
-            handlers.page(incident, unit)
+            emitted = len(unit.emitted)
+            try:
+                handlers.page(incident, unit)
+            except Exception as error:
+                log.error("page failed", incident_ref=incident.ref, error=type(error).__name__)
+                FAILED.inc()
+                del unit.emitted[emitted:]
+                unit.incidents.save(replace(incident, next_page_at=unit.now + LOOK_AGAIN_AFTER))
     return len(due) == PAGES_AT_ONCE

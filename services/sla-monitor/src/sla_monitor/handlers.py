@@ -41,7 +41,7 @@ def on_ticket_created(message: Received[TicketCreated], unit: SlaUnit) -> None:
     """
     ticket = _known_or_new(message, unit)
     if ticket.creation is not None:
-        if ticket.creation.id == message.id:
+        if (ticket.creation.source, ticket.creation.id) == (message.envelope.source, message.id):
             return
         raise InvalidMessage(DeadLetterCode.TICKET_EXISTS)
     _countable(message.occurred_at, unit)
@@ -49,6 +49,7 @@ def on_ticket_created(message: Received[TicketCreated], unit: SlaUnit) -> None:
         at=message.occurred_at,
         tier=message.event.tier,
         received_at=unit.now,
+        source=message.envelope.source,
         id=message.id,
         claimed_at=message.envelope.claimed_at,
     )

@@ -43,8 +43,11 @@ class Page(BaseModel):
     next_after: int | None
 
 
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+
+
 class RedriveRequest(BaseModel):
-    ids: list[int] = Field(min_length=1, max_length=1000)
+    ids: list[Number] = Field(min_length=1, max_length=1000)
 
 
 class RedriveAnswer(BaseModel):
@@ -69,14 +72,14 @@ def dead_letter_routes(consumers: Sequence[Consumer[Any]], database: Database) -
         return sorted(found, key=lambda pair: pair[1].id)
 
     @router.get("")
-    async def list_dead_letters(after: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Page:
+    async def list_dead_letters(after: Number = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Page:
         """Parked and dead records, oldest first."""
         found = (await find(after=after, limit=limit))[:limit]
         shown = [DeadLetter(**_fields(group, one)) for group, one in found]
         return Page(dead_letters=shown, next_after=shown[-1].id if len(shown) == limit else None)
 
     @router.get("/{dead_letter_id}")
-    async def show_dead_letter(dead_letter_id: int) -> DeadLetterWithBytes:
+    async def show_dead_letter(dead_letter_id: Number) -> DeadLetterWithBytes:
         """One record with its headers and bytes."""
         for group, one in await find(ids=[dead_letter_id]):
             headers = {name: value.decode(errors="replace") for name, value in one.record.headers}

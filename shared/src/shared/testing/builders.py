@@ -35,7 +35,7 @@ def wire(event_class: type[Event], data: dict[str, Any], **envelope: Any) -> Rec
     """The event as a handler gets it. Envelope fields (`id`, `source`, `occurred_at`, …) have plain values."""
     values: dict[str, Any] = {
         "source": UPSTREAM,
-        "id": f"e-{next(_numbers)}",
+        "id": f"event-{next(_numbers)}",
         "occurred_at": AT,
         "subject": data.get("ticket_id"),
     }
@@ -52,7 +52,7 @@ def record(
     offset: int = 0,
 ) -> Record:
     """The event as a record of its topic, in binary mode."""
-    headers = headers_of(event_class.wire_type, event_id or f"e-{next(_numbers)}", source=source, at=at)
+    headers = headers_of(event_class.wire_type, event_id or f"event-{next(_numbers)}", source=source, at=at)
     key = event_class.model_validate(data).key.encode()
     topic = TOPIC_OF[event_class.wire_type].name
     return Record(topic, 0, offset, at, key, json.dumps(data).encode(), tuple(headers))

@@ -102,10 +102,11 @@ class Desk:
         return post
 
     async def save(self, posts: Sequence[Post]) -> list[Receipt]:
-        """The receipts, in order. What carries a safety flag does not wait for the rest."""
+        """The receipts, in order. A ticket that carries a safety flag does not wait for the rest, and stays in order."""
+        flagged = {post.ticket_id for post in posts if post.is_safety}
         receipts: dict[int, Receipt] = {}
-        for save, is_safety in ((self._urgent, True), (self._bulk, False)):
-            places = [place for place, post in enumerate(posts) if post.is_safety is is_safety]
+        for save, is_urgent in ((self._urgent, True), (self._bulk, False)):
+            places = [place for place, post in enumerate(posts) if (post.ticket_id in flagged) is is_urgent]
             if places:
                 saved = await save([posts[place] for place in places])
                 receipts.update(zip(places, saved, strict=True))

@@ -19,6 +19,8 @@ from shared.messaging.kafka import Publisher
 
 AT_ONCE = 1_000
 ROOM = 10_000
+ROOM_BYTES = 64 * 1024 * 1024
+"""How much may wait at once; what comes then is told to try again, or goes the fast lane's other way."""
 HEDGE_SECONDS = 0.25
 AGAIN_SECONDS = 1.0
 
@@ -31,11 +33,13 @@ Save = Callable[[Sequence[Post]], Coroutine[Any, Any, list[Receipt]]]
 class Gathering:
     """Saves whatever waits in one go: while one save is under way, the next posts gather."""
 
-    def __init__(self, save: Save, *, room: int = ROOM) -> None:
+    def __init__(self, save: Save, *, room: int = ROOM, room_bytes: int = ROOM_BYTES) -> None:
         self._save = save
         self._room = room
+        self._room_bytes = room_bytes
         self._waiting: deque[tuple[Sequence[Post], asyncio.Future[list[Receipt]]]] = deque()
         self._count = 0
+        self._bytes = 0
         self._working: asyncio.Task[None] | None = None
 
     async def save(self, posts: Sequence[Post]) -> list[Receipt]:
@@ -44,11 +48,13 @@ class Gathering:
         Raises:
             TransientFailure: they could not be saved, or too many wait already.
         """
-        if self._count + len(posts) > self._room:
+        size = _size_of(posts)
+        if self._count + len(posts) > self._room or self._bytes + size > self._room_bytes:
             raise TransientFailure("too many posts wait to be saved")
         receipts: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
         self._waiting.append((posts, receipts))
         self._count += len(posts)
+        self._bytes += size
         if self._working is None:
             self._working = asyncio.create_task(self._work())
         return await receipts
@@ -74,7 +80,17 @@ class Gathering:
             taken.append(self._waiting.popleft())
             count += len(taken[-1][0])
         self._count -= count
+        self._bytes -= sum(_size_of(posts) for posts, _ in taken)
         return taken
+
+
+def _size_of(posts: Sequence[Post]) -> int:
+    """The bytes that a wait keeps in memory."""
+    return sum(len(message.value) for post in posts for message in post.messages) + _kept_bytes(posts)
+
+
+def _kept_bytes(posts: Sequence[Post]) -> int:
+    return sum(len(post.kept.body) for post in posts if post.kept is not None)
 
 
 def _hand_out(saved: list[Receipt], taken: Sequence[tuple[Sequence[Post], asyncio.Future[list[Receipt]]]]) -> None:
@@ -111,6 +127,7 @@ class FastLane:
         close: Callable[[], Coroutine[Any, Any, None]],
         hedge_seconds: float = HEDGE_SECONDS,
         again_seconds: float = AGAIN_SECONDS,
+        room_bytes: int = ROOM_BYTES,
     ) -> None:
         self._store = store
         self._kafka = kafka
@@ -118,8 +135,10 @@ class FastLane:
         self._stop = asyncio.Event()
         self._hedge_seconds = hedge_seconds
         self._again_seconds = again_seconds
+        self._room_bytes = room_bytes
         self._under_way: set[asyncio.Task[list[Receipt]]] = set()
         self._kept_in_memory: set[asyncio.Task[list[Receipt]]] = set()
+        self._bytes_in_memory = 0
 
     async def save(self, posts: Sequence[Post]) -> list[Receipt]:
         """
@@ -155,8 +174,11 @@ class FastLane:
         return None
 
     def _keep_later(self, posts: Sequence[Post]) -> None:
-        """The mark is out, the bytes are not stored yet: they wait in memory for the database."""
-        if posts:
+        """The mark is out, the bytes are not stored yet: they wait in memory for the database, as far as there is room."""
+        if self._bytes_in_memory + _kept_bytes(posts) > self._room_bytes:
+            _tell_of_loss(posts)
+        elif posts:
+            self._bytes_in_memory += _kept_bytes(posts)
             self._begin(self._until_stored(posts), self._kept_in_memory)
 
     async def _until_stored(self, posts: Sequence[Post]) -> list[Receipt]:
@@ -167,8 +189,10 @@ class FastLane:
                 except (TransientFailure, asyncpg.PostgresError):
                     await asyncio.sleep(self._again_seconds)
         except asyncio.CancelledError:
-            log.error("unreadable bodies lost", event_ids=[post.event_id for post in posts])
+            _tell_of_loss(posts)
             raise
+        finally:
+            self._bytes_in_memory -= _kept_bytes(posts)
 
     def _begin(
         self, saving: Coroutine[Any, Any, list[Receipt]], tasks: set[asyncio.Task[list[Receipt]]]
@@ -179,6 +203,10 @@ class FastLane:
         task.add_done_callback(tasks.discard)
         task.add_done_callback(_tell_of_bugs)
         return task
+
+
+def _tell_of_loss(posts: Sequence[Post]) -> None:
+    log.error("unreadable bodies lost", event_ids=[post.event_id for post in posts])
 
 
 def _tell_of_bugs(task: asyncio.Task[list[Receipt]]) -> None:

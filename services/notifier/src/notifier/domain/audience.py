@@ -52,6 +52,13 @@ TEXTS: Mapping[Trigger, Mapping[Subcategory | None, Texts]] = {
 }
 """The table above; `None` is every subcategory without a column of its own, and none at all."""
 
+_ONCE = {
+    template
+    for trigger in (Trigger.FIRST_ROUTED, Trigger.CLAIMED)
+    for texts in TEXTS[trigger].values()
+    for template in texts
+}
+"""The answers to what the customer wrote at first: two decisions that come before the ticket itself still mean one of each."""
 _OF_RESOLUTION = {template for texts in TEXTS[Trigger.RESOLVED].values() for template in texts}
 _CLAUSES = {
     Template.RECEIPT: ("T1", "T4"),
@@ -68,13 +75,15 @@ def customer_intents(ticket: Ticket) -> tuple[Ticket, tuple[Intent, ...]]:
     """What the customer is to be told now: nothing until both the customer and the first decision are known (T3)."""
     if ticket.customer is None or ticket.routing is None:
         return ticket, ()
-    subcategory = ticket.routing.subcategory
-    intents = tuple(
-        _to_customer(ticket, occasion, template)
-        for occasion in ticket.waiting
-        for template in TEXTS[occasion.trigger].get(subcategory, TEXTS[occasion.trigger][None])
-    )
-    return replace(ticket, waiting=()), intents
+    subcategory, told = ticket.routing.subcategory, set(ticket.told)
+    intents: list[Intent] = []
+    for occasion in ticket.waiting:
+        for template in TEXTS[occasion.trigger].get(subcategory, TEXTS[occasion.trigger][None]):
+            if template not in told:
+                intents.append(_to_customer(ticket, occasion, template))
+            if template in _ONCE:
+                told.add(template.value)
+    return replace(ticket, waiting=(), told=frozenset(told)), tuple(intents)
 
 
 def assigned(ticket: Ticket, also_notified: Sequence[Team], cause: Cause) -> tuple[Intent, ...]:

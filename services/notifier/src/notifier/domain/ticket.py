@@ -94,6 +94,8 @@ class Ticket:
     resolved_at: datetime | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     waiting: tuple[Occasion, ...] = ()
+    told: frozenset[str] = frozenset()
+    """The texts of which a customer gets one for a ticket, and that were decided on."""
 
     @property
     def is_safety(self) -> bool:

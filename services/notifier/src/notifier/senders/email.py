@@ -22,6 +22,10 @@ from notifier.settings import SmtpServer
 
 SERVICE_NOT_AVAILABLE = 421
 """What a server says when it closes a connection, for example one that was idle for too long."""
+ONE_LINE = SMTP_POLICY.clone(max_line_length=998)
+"""How headers are written when the subject is ASCII: folded right after the colon it would begin with a space for some readers.
+Others keep short lines, as encoded words must (RFC 2047).
+"""
 ACCEPTED = SendResult(Outcome.ACCEPTED, "smtp_250")
 
 
@@ -145,7 +149,7 @@ def compose(message: Message, sender: Address, reply_to: Address | None) -> byte
     for name, value in headers.items():
         mail[name] = value
     mail.set_content(message.body, cte="quoted-printable")
-    written = mail.as_bytes()
+    written = mail.as_bytes(policy=ONE_LINE if message.subject.isascii() else SMTP_POLICY)
     expected = [*headers, "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
     if sorted(BytesHeaderParser().parsebytes(written).keys()) != sorted(expected):
         raise ValueError("the headers are not the ones that were written")

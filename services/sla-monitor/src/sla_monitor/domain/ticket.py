@@ -19,6 +19,7 @@ class Creation:
     received_at: datetime
     id: str
     claimed_at: datetime | None = None
+    source: str = ""
 
 
 @dataclass(slots=True)

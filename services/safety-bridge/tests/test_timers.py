@@ -1,0 +1,35 @@
+"""Pages without a message, on a real database: nobody is forgotten because of somebody else (S4)."""
+
+from typing import Any
+
+import pytest
+
+from safety_bridge import handlers
+from safety_bridge.timers import LOOK_AGAIN_AFTER, page_who_is_due
+from shared.events.agent import SafetyCrisisDetected
+
+
+async def test_an_incident_whose_page_fails_does_not_hold_up_the_others(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing, stays as it was and is looked at again; the others are paged, and so is it once it can be."""
+    for number in range(3):
+        await service.hear(SafetyCrisisDetected, {"agent_incident_id": f"A-{number}", "severity": "critical"})
+    service.now.advance(minutes=2)
+    refs = [row["ref"] for row in await service.rows("select ref from incident order by next_page_at, ref")]
+    page, spoilt = handlers.page, refs[1]
+
+    def page_with_a_bug(due: Any, unit: Any) -> None:
+        page(due, unit)
+        if due.ref == spoilt:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(handlers, "page", page_with_a_bug)
+    await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == 3 + 2
+    put_off = await service.rows(f"select next_page_at, document->>'next_page' from incident where ref = '{spoilt}'")
+    assert put_off == [(service.now() + LOOK_AGAIN_AFTER, "1")]
+    monkeypatch.undo()
+    service.now.advance(seconds=LOOK_AGAIN_AFTER.total_seconds())
+    await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == 3 + 3
