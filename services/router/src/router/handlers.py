@@ -188,7 +188,7 @@ def _signalled(words: tuple[str, ...]) -> list[Met]:
     return [Met(criterion, Origin.EVENT) for criterion in known if criterion is not None]
 
 
-def _settle(ticket: Ticket, message: Received[Event], unit: RoutingUnit) -> None:
+def _settle(ticket: Ticket, message: Received[Any], unit: RoutingUnit) -> None:
     """Save the ticket; where its placement is no longer the one decided, decide anew and say so (R8)."""
     before, placement = ticket.decision, ticket.placed(unit.policy)
     kind = change(before.placement, placement) if before else Change.ASSIGNED
@@ -201,9 +201,10 @@ def _settle(ticket: Ticket, message: Received[Event], unit: RoutingUnit) -> None
     if before is None or kind is Change.ASSIGNED:
         event: RoutingEvent = _assigned(ticket, decision, before, message, unit)
     elif kind is Change.ESCALATED and placement.raised_by is not None:
-        event = _escalated(ticket, decision, before, placement.raised_by, message, unit)
+        met = placement.raised_by
+        event = RoutingEscalated(**_moved(decision, before, message, unit), criterion=met.criterion, origin=met.origin)
     else:
-        event = _deescalated(ticket, decision, before, message, unit)
+        event = RoutingDeescalated(**_moved(decision, before, message, unit))
     unit.tickets.save(ticket)
     unit.decide(decision, event, occurred_at=message.occurred_at)
 
@@ -242,52 +243,26 @@ def _assigned(
     )
 
 
-def _escalated(
-    ticket: Ticket, decision: Decision, before: Decision, met: Met, message: Received[Event], unit: RoutingUnit
-) -> RoutingEscalated:
+def _moved(decision: Decision, before: Decision, message: Received[Any], unit: RoutingUnit) -> dict[str, Any]:
+    """What a rise and a fall both say."""
     placement = decision.placement
-    return RoutingEscalated(
-        ticket_id=ticket.ticket_id,
-        occurred_at=message.occurred_at,
-        emitted_at=unit.now,
-        clauses=placement.clauses,
-        policy_version=unit.policy.version,
-        decision_id=decision.id,
-        replaces=before.id,
-        from_level=before.placement.level,
-        to_level=placement.level,
-        from_team=before.placement.team,
-        team=placement.team,
-        owning_team=placement.owning_team,
-        also_notified=placement.also_notified,
-        category=placement.category,
-        subcategory=placement.subcategory,
-        criterion=met.criterion,
-        origin=met.origin,
-    )
-
-
-def _deescalated(
-    ticket: Ticket, decision: Decision, before: Decision, message: Received[Event], unit: RoutingUnit
-) -> RoutingDeescalated:
-    placement = decision.placement
-    return RoutingDeescalated(
-        ticket_id=ticket.ticket_id,
-        occurred_at=message.occurred_at,
-        emitted_at=unit.now,
-        clauses=placement.clauses,
-        policy_version=unit.policy.version,
-        decision_id=decision.id,
-        replaces=before.id,
-        from_level=before.placement.level,
-        to_level=placement.level,
-        from_team=before.placement.team,
-        team=placement.team,
-        owning_team=placement.owning_team,
-        also_notified=placement.also_notified,
-        category=placement.category,
-        subcategory=placement.subcategory,
-    )
+    return {
+        "ticket_id": message.event.ticket_id,
+        "occurred_at": message.occurred_at,
+        "emitted_at": unit.now,
+        "clauses": placement.clauses,
+        "policy_version": unit.policy.version,
+        "decision_id": decision.id,
+        "replaces": before.id,
+        "from_level": before.placement.level,
+        "to_level": placement.level,
+        "from_team": before.placement.team,
+        "team": placement.team,
+        "owning_team": placement.owning_team,
+        "also_notified": placement.also_notified,
+        "category": placement.category,
+        "subcategory": placement.subcategory,
+    }
 
 
 def _refuse(refusal: Refusal, message: Received[Any], unit: RoutingUnit) -> None:

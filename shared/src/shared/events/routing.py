@@ -56,41 +56,35 @@ class RoutingAssigned(RoutingEvent):
     created_at: Instant
 
 
-class RoutingEscalated(RoutingEvent):
+class RoutingMoved(RoutingEvent):
+    """The level changed inside the category; category and subcategory are those after it (a claim also becomes one, E5)."""
+
+    decision_id: str
+    replaces: str
+    from_level: Level
+    to_level: Level
+    from_team: Team
+    team: Team
+    owning_team: Team
+    also_notified: tuple[Team, ...] = ()
+    category: Category | None = None
+    subcategory: Subcategory | None = None
+
+
+class RoutingEscalated(RoutingMoved):
     """A later rise inside the category (E)."""
 
     wire_type = "com.storytailor.support.routing.escalated.v1"
 
-    decision_id: str
-    replaces: str
-    from_level: Level
-    to_level: Level
-    from_team: Team
-    team: Team
-    owning_team: Team
-    also_notified: tuple[Team, ...] = ()
-    category: Category | None = None
-    subcategory: Subcategory | None = None
-    """The subcategory after the rise: a claim that is raised to legal also becomes one (E5)."""
     criterion: Criterion
     origin: Origin
 
 
-class RoutingDeescalated(RoutingEvent):
+class RoutingDeescalated(RoutingMoved):
     """A person lowered the level with a reason (R9)."""
 
     wire_type = "com.storytailor.support.routing.deescalated.v1"
 
-    decision_id: str
-    replaces: str
-    from_level: Level
-    to_level: Level
-    from_team: Team
-    team: Team
-    owning_team: Team
-    also_notified: tuple[Team, ...] = ()
-    category: Category | None = None
-    subcategory: Subcategory | None = None
     origin: Origin = Origin.PERSON
 
 
