@@ -19,11 +19,12 @@ from shared.events.ticket import TicketClosed, TicketCreated, TicketMessageAdded
 from shared.events.topics import ROUTING, TICKET, Lane
 from shared.messaging import consumer as consumer_module
 from shared.messaging import dead_letter, inbox, outbox
-from shared.messaging.consumer import Consumer, Redriven
+from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter import Kept
 from shared.messaging.kafka import Kafka, Message, _record
 from shared.messaging.outbox import Relay
 from shared.messaging.schema import MESSAGING_TABLES
+from shared.messaging.second_try import Redriven, SecondTry
 from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from shared.runtime.database import Connection, Database
 from shared.runtime.now import machine_now
@@ -307,9 +308,9 @@ async def test_a_handler_bug_parks_its_ticket_in_order_and_no_other(rig: Rig) ->
         assert (await rig.tally())["T-1"] == ["a"]
         async with rig.database.connection() as connection:
             kept = await dead_letter.find(connection, consumer=GROUP)
-        assert (await consumer.redrive([kept[0].id])).handled == 0
+        assert (await SecondTry(consumer).redrive([kept[0].id])).handled == 0
         BROKEN.clear()
-        redriven = await consumer.redrive([kept[1].id])
+        redriven = await SecondTry(consumer).redrive([kept[1].id])
         assert (redriven.handled, redriven.still_failing) == (3, 0)
         await rig.send(added("T-1", "e"))
         await rig.answers(45)
@@ -347,6 +348,18 @@ async def test_an_event_before_its_ticket_waits_for_it(rig: Rig) -> None:
     assert await rig.tally() == {"T-1": ["a", "b"]}
 
 
+async def test_several_that_wait_for_one_ticket_are_applied_in_order(rig: Rig) -> None:
+    """One transaction for all of a ticket: what the first changed is there for the second."""
+    consumer = rig.consumer()
+    async with running(consumer, rig.relay):
+        await rig.send(*[added("T-1", one) for one in "bcde"])
+        await until(lambda: _count(rig, "dead_letter where state = 'waiting'", 4))
+        await rig.send(created("T-1", "a"))
+        await rig.answers(1)
+        await until(lambda: _look_again(rig, consumer))
+    assert await rig.tally() == {"T-1": ["a", "b", "c", "d", "e"]}
+
+
 async def test_an_event_whose_ticket_never_comes_is_an_orphan(
     kafka_address: str, database_url: str, topic_prefix: str
 ) -> None:
@@ -358,10 +371,10 @@ async def test_an_event_whose_ticket_never_comes_is_an_orphan(
             await rig.send(added("T-9", "b"))
             await until(lambda: _count(rig, "dead_letter where state = 'waiting'", 1))
             now.advance(minutes=14, seconds=59)
-            await consumer.retry_waiting()
+            await SecondTry(consumer).retry_waiting()
             assert await _count(rig, "dead_letter where state = 'waiting'", 1)
             now.advance(seconds=10)
-            await consumer.retry_waiting()
+            await SecondTry(consumer).retry_waiting()
             (letter,) = await rig.dead_letters(1)
         assert letter.headers["x-error-code"] == "orphan"
 
@@ -488,7 +501,7 @@ async def test_an_id_conflict_stays_set_aside_when_it_is_put_back(rig: Rig) -> N
     async with running(consumer, rig.relay):
         await rig.dead_letters(1)
         (kept,) = await _kept(rig)
-        assert await consumer.redrive([kept.id]) == Redriven(handled=0, still_failing=1)
+        assert await SecondTry(consumer).redrive([kept.id]) == Redriven(handled=0, still_failing=1)
     assert await rig.tally() == {"T-1": ["a"]}
 
 
@@ -500,7 +513,7 @@ async def test_what_was_published_twice_and_is_put_back_twice_is_applied_once(ri
         await rig.send(created("T-1", "a"), added("T-1", "b"), added("T-1", "b"))
         await rig.dead_letters(2)
     upgraded = rig.consumer()
-    assert (await upgraded.redrive([one.id for one in await _kept(rig)])).handled == 2
+    assert (await SecondTry(upgraded).redrive([one.id for one in await _kept(rig)])).handled == 2
     assert await rig.tally() == {"T-1": ["a", "b"]}
     assert await _kept(rig) == []
 
@@ -592,5 +605,5 @@ async def _kept(rig: Rig) -> list[Kept]:
 
 
 async def _look_again(rig: Rig, consumer: Consumer[Tally]) -> bool:
-    await consumer.retry_waiting()
+    await SecondTry(consumer).retry_waiting()
     return await _count(rig, "dead_letter where state = 'waiting'", 0)

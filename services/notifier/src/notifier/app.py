@@ -45,6 +45,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter_api import dead_letter_routes
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
+from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import Database
@@ -99,7 +100,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     ways_out[True] = Deliveries(urgent_units, sender(PAGES_AT_ONCE), urgent=True, at_once=PAGES_AT_ONCE)
     consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
     urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
-    waiting = Ticker("waiting", consumer.retry_waiting)
+    waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], *relays.values()]
     api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
     api.include_router(notification_routes(units))

@@ -39,6 +39,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter_api import dead_letter_routes
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
+from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import Database
@@ -75,7 +76,7 @@ def build(settings: RouterSettings, *, now: Now, kafka: Kafka, bulk: Database, u
         wake=lambda lane: relays[lane].wake(),
     )
     consumer = Consumer(GROUP, [TICKET], SUBSCRIPTIONS, units, kafka)
-    waiting = Ticker("waiting", consumer.retry_waiting)
+    waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     parts: list[Part] = [consumer, waiting, *relays.values()]
     api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
     api.include_router(ticket_routes(RoutedTickets(bulk)))

@@ -21,6 +21,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter_api import dead_letter_routes
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
+from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import Database
@@ -80,7 +81,7 @@ def build(
         wake=lambda _: relay.wake(),
     )
     consumer = Consumer(GROUP, [TICKET, ROUTING], SUBSCRIPTIONS, units, kafka)
-    waiting = Ticker("waiting", consumer.retry_waiting)
+    waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     deadlines = Ticker("deadlines", partial(look_at_what_is_due, units), every_seconds=0.5)
     parts: list[Part] = [consumer, waiting, deadlines, relay]
     api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})

@@ -23,13 +23,14 @@ from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, Unkn
 from shared.events.envelope import Event, Received, Record, decode
 from shared.events.topics import Lane, Topic
 from shared.messaging import dead_letter, inbox
-from shared.messaging.dead_letter import Kept, SetAside, State
+from shared.messaging.dead_letter import SetAside, State
 from shared.messaging.kafka import Kafka, Partition, Reader
 from shared.messaging.outbox import lane_of
 from shared.messaging.pauses import Pauses
 from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from shared.runtime import metrics
 from shared.runtime.database import is_transient
+from shared.runtime.log import where
 
 BATCH = 500
 POLL_SECONDS = 0.1
@@ -39,9 +40,6 @@ FAULT_WINDOW = 500
 FAULT_SHARE = 0.2
 COMMIT_EVERY_SECONDS = 1.0
 INBOX_UPKEEP = timedelta(hours=1)
-WAITING_BATCH = 200
-PASSED_THE_INBOX = (DeadLetterCode.HANDLER_ERROR, DeadLetterCode.ORPHAN, DeadLetterCode.TICKET_EXISTS)
-"""Codes of records whose identity the inbox remembers from the first try."""
 
 log = structlog.get_logger()
 U = TypeVar("U", bound=UnitOfWork)
@@ -56,14 +54,6 @@ class Decoded:
     record: Record
     message: Received[Event] | None
     code: DeadLetterCode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Redriven:
-    """What became of the records that were put back."""
-
-    handled: int
-    still_failing: int
 
 
 class Consumer(Generic[U]):
@@ -96,7 +86,7 @@ class Consumer(Generic[U]):
         self._topics = topics
         self._types = {wire_type: event for topic in topics for wire_type, event in topic.types.items()}
         self._handlers = handlers
-        self._units = units
+        self.units = units
         self._kafka = kafka
         self._concerns = concerns
         self._keeps_order = keeps_order
@@ -109,7 +99,7 @@ class Consumer(Generic[U]):
         self._doubted: set[Partition] = set()
         self._urgent_set_aside = 0
         """On the urgent lane a dead letter that nobody else hears of is an alarm (S6)."""
-        self._inbox_upkeep_at = self._units.now()
+        self._inbox_upkeep_at = self.units.now()
         self._committed_at = 0.0
         self._commit: asyncio.Task[None] | None = None
 
@@ -152,7 +142,7 @@ class Consumer(Generic[U]):
         try:
             while not self._stop.is_set():
                 polled = await reader.poll(timeout_seconds=POLL_SECONDS)
-                decoded = {at: [self._decode(record) for record in records] for at, records in polled.items()}
+                decoded = {at: [self.decode(record) for record in records] for at, records in polled.items()}
                 if in_hand is not None:
                     went_well, in_hand = await in_hand, None
                     if went_well:
@@ -177,12 +167,12 @@ class Consumer(Generic[U]):
 
     async def _keep_inbox_days(self) -> None:
         """Once a day; what fails waits for the next hour, since every day finds a place in the inbox all the same."""
-        now = self._units.now()
+        now = self.units.now()
         if now < self._inbox_upkeep_at:
             return
         self._inbox_upkeep_at = now + INBOX_UPKEEP
         try:
-            await inbox.keep_days(self._units.database, now.date())
+            await inbox.keep_days(self.units.database, now.date())
         except TransientFailure as failure:
             log.warning("inbox days not kept", group=self.group, reason=str(failure))
 
@@ -203,7 +193,7 @@ class Consumer(Generic[U]):
             return
         epoch = reader.epoch
         bounds = await reader.bounds(homeless)
-        async with self._units.database.transaction() as connection:
+        async with self.units.database.transaction() as connection:
             cursors = await inbox.cursors(connection, self.group, {at: first for at, (first, _) in bounds.items()})
             for partition, (first, _) in bounds.items():
                 if (lost := first - cursors[partition]) > 0:
@@ -231,13 +221,14 @@ class Consumer(Generic[U]):
             self._committed_at = time.monotonic()
             self._commit = asyncio.create_task(reader.commit(dict(self._ready)))
 
-    def _decode(self, record: Record) -> Decoded:
+    def decode(self, record: Record) -> Decoded:
+        """What a record says; never fails."""
         try:
             return Decoded(record, decode(record, self._types))
         except InvalidMessage as invalid:
             return Decoded(record, None, invalid.code)
         except Exception as error:
-            log.error("record not decoded", group=self.group, error=type(error).__name__, where=_where(error))
+            log.error("record not decoded", group=self.group, error=type(error).__name__, where=where(error))
             return Decoded(record, None, DeadLetterCode.INVALID_ENVELOPE)
 
     async def _apply(self, batch: Sequence[Decoded]) -> bool:
@@ -287,7 +278,7 @@ class Consumer(Generic[U]):
             partition=record.partition,
             offset=record.offset,
             error=type(error).__name__,
-            where=_where(error),
+            where=where(error),
         )
         try:
             await self._transact(batch, park=True)
@@ -301,9 +292,9 @@ class Consumer(Generic[U]):
     async def _transact(self, batch: Sequence[Decoded], *, park: bool = False) -> None:
         """One transaction over a batch. With `park`, its records are set aside instead of handled."""
         moves = self._moves(batch)
-        messages = [one.message for one in batch if one.message is not None and self._is_ours(one.message)]
+        messages = [one.message for one in batch if one.message is not None and self.is_ours(one.message)]
         record_of = {id(one.message): one.record for one in batch}
-        async with self._units.begin() as unit:
+        async with self.units.begin() as unit:
             keys = [record_of[id(message)].key for message in messages]
             opened = await inbox.open_batch(unit.connection, self.group, moves, messages, keys)
             aside = [SetAside(one.record, one.code, State.DEAD) for one in batch if one.code is not None]
@@ -318,14 +309,14 @@ class Consumer(Generic[U]):
                     wanted.append(message)
             await unit.load(wanted)
             for message in wanted:
-                if outcome := self._handle(message, unit):
+                if outcome := self.handle(message, unit):
                     aside.append(SetAside(record_of[id(message)], *outcome))
             await self._set_aside(unit, aside)
         for move in moves:
             self._ready[move.partition] = move.next_offset
         self._count(len(wanted), len(opened.duplicates), aside, faults=1 if park else 0)
 
-    def _handle(self, message: Received[Event], unit: U) -> tuple[DeadLetterCode, State] | None:
+    def handle(self, message: Received[Event], unit: U) -> tuple[DeadLetterCode, State] | None:
         """Call the handler; what it says of the record when it will not have it."""
         unit.because_of(message)
         before = len(unit.emitted)
@@ -349,94 +340,8 @@ class Consumer(Generic[U]):
                 if one.state is not State.WAITING:
                     self._unreadable(one.record, one.code, unit)
 
-    async def retry_waiting(self) -> bool:
-        """Try the records again that wait for their ticket, each ticket's in order; after 15 minutes they are orphans (L13)."""
-        async with self._units.database.connection() as connection:
-            due = await dead_letter.due_waiting(connection, self.group, now=self._units.now(), limit=WAITING_BATCH)
-        for key in due:
-            try:
-                await self._retry(key)
-            except Exception as error:
-                if is_transient(error):
-                    raise
-                log.error("waiting record failed", group=self.group, error=type(error).__name__, where=_where(error))
-                async with self._units.begin() as unit:
-                    kept = await dead_letter.waiting_of(unit.connection, self.group, key)
-                    await dead_letter.park(unit.connection, self.group, [key], now=unit.now)
-                    await self._bury(unit, kept, DeadLetterCode.HANDLER_ERROR, State.PARKED)
-        return len(due) == WAITING_BATCH
-
-    async def _retry(self, key: bytes) -> None:
-        async with self._units.begin() as unit:
-            for one in await dead_letter.waiting_of(unit.connection, self.group, key):
-                refusals = await self._handle_kept(unit, [one])
-                if not refusals:
-                    await dead_letter.remove(unit.connection, [one])
-                elif unit.now - one.created_at >= dead_letter.WAIT_FOR_TICKET or refusals[0][1] is State.DEAD:
-                    await self._bury(unit, [one], refusals[0][0], State.DEAD)
-                else:
-                    await dead_letter.try_later(unit.connection, [one], now=unit.now)
-
-    async def redrive(self, ids: Sequence[int]) -> Redriven:
-        """Put records back: they go through the same handlers, with a parked one all parked records of its ticket.
-
-        What still fails stays where it is.
-        """
-        handled = 0
-        for one_id in ids:
-            try:
-                handled += await self._redrive(one_id)
-            except Exception as error:
-                if is_transient(error):
-                    raise TransientFailure(type(error).__name__) from error
-                log.error("record still fails", group=self.group, dead_letter=one_id, error=type(error).__name__)
-        async with self._units.database.connection() as connection:
-            left = await dead_letter.find(connection, consumer=self.group, ids=ids, limit=len(ids) or 1)
-        return Redriven(handled, len(left))
-
-    async def _redrive(self, one_id: int) -> int:
-        async with self._units.begin() as unit:
-            kept = await dead_letter.locked_with_their_tickets(unit.connection, self.group, one_id)
-            new = [one for one in kept if await self._is_new(unit, one)]
-            if refusals := await self._handle_kept(unit, new):
-                raise InvalidMessage(refusals[0][0])
-            await dead_letter.remove(unit.connection, kept)
-            await dead_letter.unpark(unit.connection, self.group, [one.record.key for one in kept])
-        return len(kept)
-
-    async def _is_new(self, unit: U, one: Kept) -> bool:
-        """Whether a record that never passed the inbox may be applied now; the others have passed it once already.
-
-        Raises:
-            InvalidMessage: its id is known with another meaning; the first stands.
-        """
-        message = self._decode(one.record).message
-        if one.code in PASSED_THE_INBOX or message is None:
-            return True
-        opened = await inbox.open_batch(unit.connection, self.group, [], [message])
-        if opened.conflicts:
-            raise InvalidMessage(DeadLetterCode.ID_CONFLICT)
-        return bool(opened.fresh)
-
-    async def _handle_kept(self, unit: U, kept: Sequence[Kept]) -> list[tuple[DeadLetterCode, State]]:
-        """Handle records of the table in order; answers the refusals."""
-        decoded = [self._decode(one.record) for one in kept]
-        await unit.load([one.message for one in decoded if one.message and self._is_ours(one.message)])
-        refusals: list[tuple[DeadLetterCode, State]] = []
-        for one in decoded:
-            if one.message is None:
-                refusals.append((one.code or DeadLetterCode.INVALID_DATA, State.DEAD))
-            elif self._is_ours(one.message) and (refusal := self._handle(one.message, unit)):
-                refusals.append(refusal)
-        return refusals
-
-    async def _bury(self, unit: U, kept: Sequence[Kept], code: DeadLetterCode, state: State) -> None:
-        await dead_letter.change(unit.connection, kept, state, code, now=unit.now)
-        for one in kept:
-            unit.dead_letters.append(dead_letter.announcement(one.record, self.group, code, one.attempts))
-            metrics.DEAD_LETTERS.labels(self.group, code.value).inc()
-
-    def _is_ours(self, message: Received[Event]) -> bool:
+    def is_ours(self, message: Received[Event]) -> bool:
+        """Whether there is a handler for it, and it concerns this consumer."""
         return type(message.event) in self._handlers and self._concerns(message.event)
 
     def _moves(self, batch: Sequence[Decoded]) -> list[inbox.Move]:
@@ -462,13 +367,3 @@ class Consumer(Generic[U]):
             else:
                 metrics.DEAD_LETTERS.labels(self.group, one.code.value).inc()
                 self._urgent_set_aside += self._unreadable is None and lane_of(one.record.topic) is Lane.URGENT
-
-
-def _where(error: BaseException) -> str:
-    """File and line of a bug, without its text, which may quote a customer."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "unknown"
-    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"

@@ -11,6 +11,7 @@ from shared.events.envelope import Instant
 from shared.messaging import dead_letter
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter import Kept
+from shared.messaging.second_try import SecondTry
 from shared.runtime.database import Database
 from shared.runtime.http import Problem, require
 from shared.runtime.settings import Scope
@@ -94,7 +95,7 @@ def dead_letter_routes(consumers: Sequence[Consumer[Any]], database: Database) -
         found = await find(ids=request.ids, limit=len(request.ids))
         for group, consumer in by_group.items():
             if ids := [one.id for of_group, one in found if of_group == group]:
-                redriven = await consumer.redrive(ids)
+                redriven = await SecondTry(consumer).redrive(ids)
                 handled += redriven.handled
                 still_failing += redriven.still_failing
         return RedriveAnswer(handled=handled, still_failing=still_failing)

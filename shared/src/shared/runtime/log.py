@@ -52,3 +52,9 @@ def _frames(trace: object) -> list[str]:
         frames.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}:{code.co_name}")  # type: ignore[attr-defined]
         trace = trace.tb_next  # type: ignore[attr-defined]
     return frames[-8:]
+
+
+def where(error: BaseException) -> str:
+    """File and line of a bug, without its text, which may quote a customer."""
+    frames = _frames(error.__traceback__)
+    return frames[-1] if frames else "unknown"
