@@ -109,20 +109,32 @@ async def check(system: System, tickets: list[str]) -> None:
 async def check_mails(system: System, tickets: set[str]) -> None:
     """Each of a ticket's four mails to its customer went out once, or is held for a person because a process died while it
     was handed over and nobody can know (customers get a mail at most once)."""
+    ended = dict.fromkeys(tickets, MAILS)
+    told = await system.read_until(
+        "support.notification.v1", lambda seen: _mails(seen) == ended, deadline_seconds=SECONDS_TO_SETTLE
+    )
     async with asyncio.timeout(SECONDS_TO_SETTLE):
         while await system.sql("select count(*) from notifier.notification where state in ('queued', 'sending')"):
             await asyncio.sleep(0.5)
         while await system.sql("select count(*) from notifier.outbox"):
             await asyncio.sleep(0.2)
-    last: dict[str, Seen] = {}
-    for one in first_occurrences(await system.read("support.notification.v1")):
-        if one.data["audience"] == "customer":
-            last[one.data["notification_id"]] = one
-    outcomes = Counter(one.key for one in last.values() if one.fact in ("notification.sent", "notification.held"))
-    assert outcomes == dict.fromkeys(tickets, MAILS)
+    assert _mails(await system.read("support.notification.v1")) == ended
+    sent = sum(one.fact == "notification.sent" for one in _last_of_customers(told).values())
     ids = Counter(header_of(mail, "message-id") for mail in await system.mails() if CUSTOMERS in str(mail["to"]))
     assert [message_id for message_id, count in ids.items() if count > 1] == []
-    assert len(ids) >= sum(one.fact == "notification.sent" for one in last.values())
+    assert len(ids) >= sent
+
+
+def _last_of_customers(seen: list[Seen]) -> dict[str, Seen]:
+    """What became of each notification to a customer in the end."""
+    mine = [one for one in first_occurrences(seen) if one.data["audience"] == "customer"]
+    return {one.data["notification_id"]: one for one in mine}
+
+
+def _mails(seen: list[Seen]) -> Counter[str]:
+    """How many of a ticket's mails to its customer are sent, or held for a person."""
+    ended = ("notification.sent", "notification.held")
+    return Counter(one.key for one in _last_of_customers(seen).values() if one.fact in ended)
 
 
 def header_of(mail: dict[str, object], name: str) -> str:
