@@ -4,6 +4,8 @@ The ports are picked beforehand instead of by Docker: the broker has to know the
 keep their ports when they are restarted.
 """
 
+from abc import abstractmethod
+
 from testcontainers.core.container import DockerContainer
 
 from deploy import processes
@@ -50,8 +52,9 @@ class ContainerEngine(Engine):
             raise EngineError(f"{type(self).__name__} has ended:\n{self._logs()}")
         return self._answers()
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers a request."""
 
     def _logs(self) -> str:
         return "\n".join(part.decode(errors="replace")[-2000:] for part in self._container.get_logs())

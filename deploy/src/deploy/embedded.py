@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,8 +70,9 @@ class EmbeddedEngine(Engine):
             raise EngineError(f"{type(self).__name__} has ended:\n{processes.tail(self._log)}")
         return self._answers()
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers a request."""
 
     def _run(self, *command: str | Path, text: str = "") -> None:
         """Run a tool of the engine to its end."""
