@@ -9,7 +9,7 @@ from notifier.domain.notification import GO, Audience, Intent, Notification, Rea
 from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
 from shared.errors import UnknownTicket
-from shared.events.envelope import Event, Received, derived_id
+from shared.events.envelope import SAFETY_BRIDGE, Event, Received, derived_id
 from shared.events.notification import (
     NotificationEvent,
     NotificationExpired,
@@ -34,7 +34,6 @@ from shared.events.ticket import (
 )
 from shared.vocabulary import Team
 
-SAFETY_BRIDGE = "/storytailor/support/safety-bridge"
 ACKNOWLEDGED = "acknowledged"
 """How the handling of an incident stands once every role that has to has acknowledged it."""
 

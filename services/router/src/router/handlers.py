@@ -14,7 +14,7 @@ from router.domain.routing import Change, change
 from router.domain.ticket import Decision, Ticket
 from router.store import RoutingUnit
 from shared.errors import DeadLetterCode, InvalidMessage, Refusal
-from shared.events.envelope import Event, Received
+from shared.events.envelope import SAFETY_BRIDGE, Event, Received
 from shared.events.routing import (
     RoutingAssigned,
     RoutingDeescalated,
@@ -40,9 +40,6 @@ from shared.events.ticket import (
     TicketTierChanged,
 )
 from shared.vocabulary import Criterion, Level, Origin, TicketId, Tier
-
-SAFETY_BRIDGE = "/storytailor/support/safety-bridge"
-"""The one source whose mark `restricted` counts, and whose tickets are restricted from the start (S9)."""
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Received[E], RoutingUnit], None]

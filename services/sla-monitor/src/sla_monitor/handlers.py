@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import DeadLetterCode, InvalidMessage
-from shared.events.envelope import Received
+from shared.events.envelope import SAFETY_BRIDGE, Received
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
 from shared.events.sla import EVENTS, PauseData, SlaEvent, TargetData
 from shared.events.ticket import (
@@ -26,9 +26,6 @@ from sla_monitor.domain.clock import Care, Change, Fact, FactKind, Rules, Turn, 
 from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.ticket import Creation, Ticket
 from sla_monitor.store import SlaUnit
-
-SAFETY_BRIDGE = "/storytailor/support/safety-bridge"
-"""The one source whose mark `restricted` counts, and whose tickets are restricted from the start (S9)."""
 
 EVENT_OF = {turn: event for turn in Turn for event in EVENTS if event.wire_type.endswith(f".sla.{turn}.v1")}
 

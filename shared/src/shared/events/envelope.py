@@ -40,6 +40,18 @@ Instant = Annotated[
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An id of ours or of upstream: 1-128 characters without control characters, kept verbatim."""
 
+OUR_SOURCES = "/storytailor/support/"
+"""Where the events of our services come from; nobody else may speak from there (S9)."""
+
+
+def source_of(service: str) -> str:
+    """The source of a service's events."""
+    return OUR_SOURCES + service
+
+
+SAFETY_BRIDGE = source_of("safety-bridge")
+"""The one source whose mark `restricted` counts, and whose tickets are restricted from the start (S9)."""
+
 MAX_FUTURE = timedelta(seconds=1)
 """How far an event's time may be ahead of its receipt before it is clamped and flagged (L13): below it is clock skew."""
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
-from shared.events.envelope import Event, Outgoing, Received, derived_id
+from shared.events.envelope import Event, Outgoing, Received, derived_id, source_of
 from shared.events.topics import TOPIC_OF, Lane
 from shared.messaging import outbox
 from shared.messaging.kafka import Message
@@ -23,7 +23,7 @@ class UnitOfWork(ABC):
     """What one batch, one timer tick or one command reads and writes, all or nothing."""
 
     service: ClassVar[str]
-    """The name of the service; its events come from `/storytailor/support/<service>`."""
+    """The name of the service; its events come from `source_of(service)`."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
@@ -71,7 +71,7 @@ class UnitOfWork(ABC):
                 topic=TOPIC_OF[event.wire_type].name,
                 key=event.key,
                 wire_type=event.wire_type,
-                source=f"/storytailor/support/{self.service}",
+                source=source_of(self.service),
                 id=event_id,
                 occurred_at=occurred_at,
                 correlation_id=correlation_id or event_id,

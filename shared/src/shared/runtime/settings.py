@@ -11,14 +11,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from shared.events.envelope import OUR_SOURCES
 from shared.policy.model import Policy
 
 BAD_CONFIGURATION = 78
 """The exit status for a bad setting (sysexits: EX_CONFIG)."""
-
-
-OUR_SOURCES = "/storytailor/support/"
-"""Where the events of our services come from."""
 
 
 class Scope(StrEnum):

@@ -3,6 +3,7 @@
 `documentation` describes them in the OpenAPI document.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def add_routes(
     describe(api)
 
 
-class Endpoint:
+class Endpoint(ABC):
     """Reads a request with a valid key and sends the answer; what is raised becomes a problem document further out."""
 
     scope: Scope
@@ -79,8 +80,9 @@ class Endpoint:
         await send({"type": "http.response.start", "status": status, "headers": told})
         await send({"type": "http.response.body", "body": content})
 
+    @abstractmethod
     async def answer(self, key: ApiKey, headers: Headers, body: bytes) -> Answer:
-        raise NotImplementedError
+        """Status and body of the answer to a request of a key that may ask."""
 
 
 class Desk:

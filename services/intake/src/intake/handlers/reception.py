@@ -38,14 +38,14 @@ from intake.handlers.reading import (
 from intake.store import Post, Unreadable
 from shared.errors import Refusal
 from shared.events import agent, ticket
-from shared.events.envelope import Envelope, Outgoing, derived_id, meaning_of
+from shared.events.envelope import Envelope, Outgoing, derived_id, meaning_of, source_of
 from shared.events.topics import AGENT, MAX_RECORD_BYTES, TICKET
 from shared.messaging.outbox import to_message
 from shared.policy.model import Policy
 from shared.runtime.now import Now
 from shared.runtime.settings import ApiKey
 
-SOURCE = "/storytailor/support/intake"
+SOURCE = source_of("intake")
 MAX_EVENT_BYTES = 256 * 1024
 MAX_SAFETY_EVENT_BYTES = MAX_RECORD_BYTES * 3 // 4
 """What a record can carry. Numbers may grow when they are written anew, so a body within its limit can end above this."""
