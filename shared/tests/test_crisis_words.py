@@ -1,17 +1,19 @@
-"""S6, E5: the shared list of crisis words."""
+"""S6, E5: the words of crisis, abuse and danger to a child, in every language; and the patterns they are written in."""
 
-from importlib.resources import files
+import re
+from operator import attrgetter
 
 import pytest
-import yaml
 
-from shared.policy.crisis_words import CrisisWords, Phrases
+from shared.policy.crisis_words import CrisisWords, crisis_rules
+from shared.policy.load import load_policy
 from shared.policy.model import Policy
+from shared.policy.patterns import Patterns, Phrase, Rule
 
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    return Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+    return load_policy()
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +21,39 @@ def words(policy: Policy) -> CrisisWords:
     return CrisisWords(policy)
 
 
-def test_every_word_of_the_policy_is_found_under_its_number(words: CrisisWords, policy: Policy) -> None:
-    """The n-th word of a subcategory is rule n, in capitals and between other words too."""
-    for subcategory, phrases in policy.safety.crisis_words.items():
-        for number, phrase in enumerate(phrases, start=1):
-            found = words.find(f"Well, {phrase.upper()}!")
-            assert f"{subcategory}.{number}" in [hit.rule_id for hit in found]
+def spelled_out(rule: Rule) -> str:
+    """A text that a pattern has to match: the first alternative of each place, gaps left empty."""
+    sets = rule.phrase.sets
+
+    def first(part: str) -> str:
+        choice = part.removesuffix("?").split("|")[0]
+        return first(sets[choice[1:]][0]) if choice.startswith("$") else choice.replace("_", " ").removesuffix("*")
+
+    return " ".join(first(part) for part in rule.phrase.text.split() if not part.startswith("~"))
+
+
+def test_every_pattern_can_be_found_in_capitals_and_between_other_words(policy: Policy) -> None:
+    """Each pattern matches the words that it is written with."""
+    parts = ("safety", "criteria", "topics", "hygiene")
+    rules = [rule for part in parts for rule in policy.rules(attrgetter(part))]
+    assert len(rules) > 1000
+    for rule in rules:
+        alone = Patterns([Rule("found", rule.phrase)])
+        assert alone.find(f"Zz, {spelled_out(rule).upper()} zz!"), rule.phrase.text
+
+
+def test_every_language_speaks_of_crisis_and_abuse(policy: Policy) -> None:
+    """English, Spanish, German and French at least."""
+    assert {"en", "es", "de", "fr"} <= policy.words.keys()
+    for language in policy.words.values():
+        assert {"crisis_detection", "mandatory_reporting"} <= language.safety.keys()
+
+
+def test_a_hit_names_subcategory_language_and_number(words: CrisisWords, policy: Policy) -> None:
+    """So that it can be looked up; ids of a list count from its beginning."""
+    hit = words.find("They are suicidal")[0]
+    assert (hit.subcategory, hit.rule_id) == ("crisis_detection", "crisis_detection.en.1")
+    assert len({rule.meaning.rule_id for rule in crisis_rules(policy)}) == len(list(crisis_rules(policy)))
 
 
 @pytest.mark.parametrize(
@@ -34,19 +63,26 @@ def test_every_word_of_the_policy_is_found_under_its_number(words: CrisisWords, 
         "i WANT   to\ndie…",
         "want-to-die",
         "quiero mo\u0301rir",
-        "Er schlagt mich",
-        "ER SCHLÄGT MICH",
+        "Er schlagt mich jeden Tag",
+        "ER SCHLÄGT MICH JEDEN TAG",
         "se\u00adlf harm",
         "self\u2011harm",
         "„suicide“",
+        "su1c1de",
+        "k1ll mys3lf!",
+        "s u i c i d e",
+        "s.u.i.c.i.d.e",
+        "killlll myselffff",
+        "i want to diiiiie",
+        "su*cide",
     ],
 )
 def test_spelling_does_not_hide_a_word(words: CrisisWords, text: str) -> None:
-    """Case, accents, spaces, hyphens and invisible characters are folded away."""
+    """Case, accents, spaces, hyphens, invisible characters and disguises are folded away."""
     assert words.find(text)
 
 
-@pytest.mark.parametrize("text", ["", "suicidesquadron", "the diet I want", "want to. He died", "beats mean"])
+@pytest.mark.parametrize("text", ["", "the diet I want", "want to. He dyed it", "beats mean", "🙂", "1000 www 2nd"])
 def test_only_whole_words_count(words: CrisisWords, text: str) -> None:
     """Word borders on both sides."""
     assert words.find(text) == ()
@@ -59,18 +95,75 @@ def test_a_phrase_does_not_span_two_texts(words: CrisisWords) -> None:
 
 def test_each_rule_is_told_once_and_in_the_policys_order(words: CrisisWords) -> None:
     """However often and wherever it matches."""
-    found = words.find("He is being abused", "suicide, suicide", "being abused")
-    assert [hit.rule_id for hit in found] == ["crisis_detection.1", "mandatory_reporting.5"]
-
-
-def test_phrases_that_overlap_are_all_found() -> None:
-    """No match swallows another."""
-    assert Phrases([(1, "a b"), (2, "b c"), (3, "b")]).find("a b c") == (1, 2, 3)
+    found = [hit.rule_id for hit in words.find("He is being abused", "suicide, suicide", "being abused")]
+    assert found[0] == "crisis_detection.en.1"
+    assert len(found) == len(set(found))
 
 
 @pytest.mark.parametrize(
-    "text", ["My son wants to kill himself", "She tried killing herself.", "ER WILL SICH UMBRINGEN"]
+    "text",
+    [
+        "My son wants to kill himself",
+        "She tried killing herself.",
+        "ER WILL SICH UMBRINGEN",
+        "Mi hija dice que quiere morirse",
+        "Ma fille dit qu'elle veut mourir",
+    ],
 )
-def test_a_parent_speaks_of_a_child(text: str, policy: Policy) -> None:
+def test_a_parent_speaks_of_a_child(text: str, words: CrisisWords) -> None:
     """Crises are told in the third person too (S6)."""
-    assert CrisisWords(policy).find(text)
+    assert words.find(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The dragon wants to die in chapter two",
+        "Our app wants to die every morning",
+        "Nobody wants to die here",
+        "This cake is to die for",
+        "We watched Suicide Squad",
+        "I nearly killed myself laughing",
+        "El dragón quiere morir",
+        "Me muero de risa",
+        "Der Drache will sterben",
+        "Das bringt mich um den Verstand",
+    ],
+)
+def test_a_story_an_idiom_and_a_denial_are_no_crisis(text: str, words: CrisisWords) -> None:
+    """What the same words mean elsewhere takes them back."""
+    assert words.find(text) == ()
+
+
+def test_what_is_taken_back_once_still_counts_elsewhere(words: CrisisWords) -> None:
+    """An exception covers its own words only: a real cry beside a story is heard."""
+    assert words.find("The dragon wants to die. I want to die too.")
+
+
+class TestPatterns:
+    def test_that_overlap_are_all_found(self) -> None:
+        """No match swallows another."""
+        assert Patterns([Rule(1, Phrase("aa bb")), Rule(2, Phrase("bb cc")), Rule(3, Phrase("bb"))]).find(
+            "aa bb cc"
+        ) == (1, 2, 3)
+
+    def test_know_alternatives_gaps_beginnings_and_options(self) -> None:
+        """The table at the top of the module."""
+        found = Patterns([Rule("x", Phrase("hit|beat_up ~2 really? sad*|blue"))])
+        assert found.find("hit sadly")
+        assert found.find("beat up one two really sadder")
+        assert not found.find("hit one two three blue")
+        assert not found.find("beat sad")
+
+    def test_tell_which_words_matched(self) -> None:
+        """For whoever may see them."""
+        [found] = Patterns([Rule("x", Phrase("want ~ die"))]).explain("Oh, they WANT to die!")
+        assert (found.rule, found.words) == ("x", "want to die")
+
+    @pytest.mark.parametrize(
+        ("pattern", "problem"), [("$nobody dies", "nobody"), ("~ really?", "no word"), ("i*", "no word")]
+    )
+    def test_that_cannot_be_looked_up_are_refused(self, pattern: str, problem: str) -> None:
+        """When the policy is loaded, not when a ticket comes."""
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            Patterns([Rule("x", Phrase(pattern))])

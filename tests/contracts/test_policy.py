@@ -2,20 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
 import pytest
-import yaml
 
-from shared.policy.model import Policy, Target
+from shared.policy.load import load_policy
+from shared.policy.model import Target
 from shared.vocabulary import SUBCATEGORIES, Category, Criterion, Level, Milestone, Subcategory, Team, Tier
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "docs/policy/customer-service-support-workflows.md").read_text()
 CLAUSES = (ROOT / "docs/policy/clauses.md").read_text()
-POLICY = Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+POLICY = load_policy()
 MILESTONES = (Milestone.INITIAL_RESPONSE, Milestone.RESOLUTION, Milestone.ESCALATION)
 Row = list[str]
 

@@ -1,10 +1,8 @@
 """Is this post a fact we accept, and which event is it?"""
 
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 
 import pytest
-import yaml
 
 from intake.domain.acceptance import (
     Fault,
@@ -16,17 +14,18 @@ from intake.domain.acceptance import (
     repeatable_by,
     unknown_words,
 )
-from shared.policy.model import Policy
+from shared.policy.load import load_policy
 from shared.vocabulary import SUBCATEGORIES, Criterion, Subcategory
 
 NOW = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 WINDOW = Window(max_age=timedelta(days=7), skew=timedelta(seconds=1))
 SAFE = Said("billing", "payment_failure", texts=("My payment failed", "Please help."))
+POLICY = load_policy()
 
 
 @pytest.fixture(scope="module")
 def watch() -> SafetyWatch:
-    return SafetyWatch(Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text())))
+    return SafetyWatch(POLICY)
 
 
 def test_an_event_without_a_time_happened_at_receipt() -> None:
@@ -62,13 +61,13 @@ def test_a_second_ahead_is_the_skew_of_two_machines() -> None:
 )
 def test_every_pair_of_the_policy_is_known(category: str, subcategory: str) -> None:
     """The closed vocabulary of 28 subcategories (C1)."""
-    assert unknown_words(Said(category, subcategory)) == ()
+    assert unknown_words(Said(category, subcategory), POLICY) == ()
 
 
 @pytest.mark.parametrize("criterion", list(Criterion))
 def test_every_criterion_is_known_as_a_signal_and_as_a_request(criterion: Criterion) -> None:
     """The closed vocabulary of criteria (E0)."""
-    assert unknown_words(Said(signals=(criterion.value,), criterion=criterion.value)) == ()
+    assert unknown_words(Said(signals=(criterion.value,), criterion=criterion.value), POLICY) == ()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_every_criterion_is_known_as_a_signal_and_as_a_request(criterion: Criter
 )
 def test_an_unknown_word_is_named_by_its_place(said: Said, pointers: list[str]) -> None:
     """An unknown or mismatched pair, or a word that is not in E0, is an error over HTTP (C2, E7)."""
-    assert [fault.pointer for fault in unknown_words(said)] == pointers
+    assert [fault.pointer for fault in unknown_words(said, POLICY)] == pointers
 
 
 def test_a_pointer_is_told_from_the_root_of_the_body() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
 )
-from shared.policy.model import Policy
+from shared.policy.load import load_policy
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
 from shared.testing.builders import ticket_data, wire
@@ -227,7 +226,7 @@ class Mailroom:
 
 @pytest.fixture(scope="session")
 def desk() -> Desk:
-    policy = Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+    policy = load_policy()
     people = {
         "primary": [{"id": "pat", "name": "Pat", "email": "pat@staff.example"}],
         "safety_team": [

@@ -3,16 +3,15 @@
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 import asyncpg
 import httpx2
 import pytest
-import yaml
 
-from router.app import NAME, SUBSCRIPTIONS, build
+from router.app import NAME, SUBSCRIPTIONS, build, shipped_parameters
 from router.domain.classification import Classifier
+from router.domain.model import Model
 from router.domain.ticket import Ticket
 from router.settings import RouterSettings
 from router.store import RoutingUnit
@@ -20,6 +19,7 @@ from shared.events import routing, screening
 from shared.events.envelope import Event, Received, registry
 from shared.messaging.kafka import Kafka
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
@@ -69,12 +69,12 @@ class Router:
 
 @pytest.fixture(scope="session")
 def policy() -> Policy:
-    return Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+    return load_policy()
 
 
 @pytest.fixture(scope="session")
 def classifier(policy: Policy) -> Classifier:
-    return Classifier(policy)
+    return Classifier(policy, Model(shipped_parameters()))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ class Service:
         kafka = Kafka(settings.kafka_bootstrap_servers)
         self.app = build(settings, now=FakeNow(), kafka=kafka, bulk=self.database, urgent=self.database)
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app.api), base_url="http://router")
-        classifier = Classifier(settings.policy())
+        classifier = Classifier(settings.policy(), Model(shipped_parameters()))
         self.units = UnitsOfWork(
             self.database,
             lambda connection, at: RoutingUnit(connection, at, classifier),

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 from router.app import GROUP, NAME, SUBSCRIPTIONS, build
 from router.settings import RouterSettings
-from shared.events.ticket import TicketAcknowledged, TicketRated, TicketReviewed, TicketStatusChanged
-from shared.events.topics import ROUTING, SCREENING, TICKET
+from shared.events.sla import SlaCorrected, SlaFulfilledLate, SlaWarning
+from shared.events.ticket import TicketAcknowledged, TicketRated, TicketReviewed
+from shared.events.topics import ROUTING, SCREENING, SLA, TICKET
 from shared.messaging.kafka import Kafka
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
@@ -18,14 +19,11 @@ from shared.testing.topic import producer, wait_for_records
 
 
 def test_what_it_subscribes_to_is_what_can_change_a_decision() -> None:
-    """Everything on the ticket topic but what is said to other services."""
+    """Everything on the ticket topic but what is said to other services, and the clocks as far as they raise or urge."""
     assert GROUP in TICKET.consumers
-    assert set(TICKET.events) - set(SUBSCRIPTIONS) == {
-        TicketAcknowledged,
-        TicketRated,
-        TicketReviewed,
-        TicketStatusChanged,
-    }
+    assert GROUP in SLA.consumers
+    assert set(TICKET.events) - set(SUBSCRIPTIONS) == {TicketAcknowledged, TicketRated, TicketReviewed}
+    assert set(SLA.events) - set(SUBSCRIPTIONS) == {SlaWarning, SlaFulfilledLate, SlaCorrected}
 
 
 @asynccontextmanager
@@ -69,4 +67,4 @@ async def test_from_the_ticket_topic_to_a_decision(kafka_address: str, topic_pre
         ("routing.escalated", "T-1:2", "T-1:1"),
         ("routing.assigned", "T-1:3", "T-1:2"),
     ]
-    assert [(one.key, one.data["evidence"]) for one in asked] == [("T-1", ["crisis_detection.6"])]
+    assert [(one.key, one.data["evidence"]) for one in asked] == [("T-1", ["crisis_detection.en.5"])]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from router.domain.ticket import Ticket
-from router.handlers import SAFETY_BRIDGE, on_ticket_created
+from router.handlers.tickets import SAFETY_BRIDGE, on_ticket_created
 from router.store import RoutedTickets
 from shared.errors import TransientFailure
 from shared.events.ticket import TicketCreated, TicketResolved, TicketRestricted, TicketSignalsAdded

@@ -47,7 +47,7 @@ def a_ticket(
         requester_id="u-1",
         ip_id=None,
         upstream=upstream,
-        classification=classifier.classify(classifier.read(""), upstream, Tier.FREE),
+        classification=classifier.classify(("",), classifier.read(""), upstream, Tier.FREE),
     )
     return ticket.meeting([Met(criterion, Origin.EVENT) for criterion in criteria], classifier.policy)
 

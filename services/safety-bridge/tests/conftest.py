@@ -5,14 +5,12 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx2
 import pytest
-import yaml
 
 from deploy.engines import Engines
 from safety_bridge import handlers
@@ -26,6 +24,7 @@ from shared.events.topics import TOPIC_OF
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import unpack_headers
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.runtime.database import Database
 from shared.runtime.lifecycle import App
@@ -222,7 +221,7 @@ async def _execute(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def policy() -> Policy:
-    return Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+    return load_policy()
 
 
 @pytest.fixture

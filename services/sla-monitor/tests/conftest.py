@@ -6,14 +6,12 @@ In memory: one ticket on a desk, or the real handlers on a unit of work whose ro
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
-from importlib.resources import files
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx2
 import pytest
-import yaml
 
 from shared.events import sla
 from shared.events.envelope import Event, Outgoing, Received, registry
@@ -22,6 +20,7 @@ from shared.events.sla import SlaEvent
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import unpack_headers
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.load import load_policy
 from shared.policy.model import CalendarPolicy, Policy
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
@@ -105,7 +104,7 @@ def calendars(calendar_policies: dict[str, CalendarPolicy]) -> dict[str, Calenda
 
 @pytest.fixture(scope="session")
 def policy() -> Policy:
-    return Policy.model_validate(yaml.safe_load((files("shared.policy") / "policy.yaml").read_text()))
+    return load_policy()
 
 
 @pytest.fixture(scope="session")

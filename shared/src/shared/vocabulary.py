@@ -1,10 +1,26 @@
 """The nouns of the policy as closed vocabularies (C1, R1, E0, L8, S2). Nothing here knows of messages or tables."""
 
+import re
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import NewType
+from typing import NewType, Self
 
 TicketId = NewType("TicketId", str)
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{1,63}")
+
+
+class PolicyWord(StrEnum):
+    """Words that a policy may add to: one that has no name in the code is a member all the same, equal to itself alone."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not _WORD.fullmatch(value):
+            return None
+        word = str.__new__(cls, value)
+        word._name_, word._value_ = value.upper(), value
+        known: Self = cls._value2member_map_.setdefault(value, word)  # type: ignore[assignment]
+        return known
 
 
 class Tier(StrEnum):
@@ -110,8 +126,8 @@ SUBCATEGORIES = MappingProxyType(
 CATEGORY_OF = MappingProxyType({sub: category for category, subs in SUBCATEGORIES.items() for sub in subs})
 
 
-class Team(StrEnum):
-    """Who handles a ticket (R1)."""
+class Team(PolicyWord):
+    """Who handles a ticket (R1); the policy's ladders may name more."""
 
     CUSTOMER_SERVICE = "customer_service"
     TECHNICAL_SUPPORT = "technical_support"
@@ -139,8 +155,8 @@ class Level(IntEnum):
         return 4 if self is Level.IMMEDIATE else int(self)
 
 
-class Criterion(StrEnum):
-    """Why a ticket rises (E0)."""
+class Criterion(PolicyWord):
+    """Why a ticket rises (E0); the policy's rows may name more."""
 
     UNRESOLVED_BY_STANDARD_STEPS = "unresolved_by_standard_steps"
     NEEDS_ADVANCED_KNOWLEDGE = "needs_advanced_knowledge"
@@ -187,6 +203,18 @@ class Origin(StrEnum):
     STATE = "state"
     CLOCK = "clock"
     PERSON = "person"
+
+
+class Hint(StrEnum):
+    """Why a ticket may be no ticket at all; a person decides."""
+
+    DUPLICATE = "duplicate"
+    SPAM = "spam"
+    MACHINE_MAIL = "machine_mail"
+    LOOP = "loop"
+    """Machines answer each other."""
+    FLOOD = "flood"
+    """More tickets from one requester than a person writes."""
 
 
 class Milestone(StrEnum):

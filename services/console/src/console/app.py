@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from console.dead_letters import DeadLetters, Unanswered
+from console.dead_letters import DeadLetters
+from console.decisions import Decisions
+from console.services import Unanswered
 from console.settings import ConsoleSettings, Installation, NotFound
 from console.timeline import Line, line_of, timeline
 from shared.errors import TransientFailure
@@ -21,6 +24,8 @@ app = typer.Typer(
 )
 dlq = typer.Typer(help="Records set aside: list, look at one, put back.", no_args_is_help=True)
 app.add_typer(dlq, name="dlq")
+policy = typer.Typer(help="Drafts of the policy: try one on what really happened.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -44,6 +49,43 @@ def ticket(ticket_id: str) -> None:
         raise typer.Exit(1)
     for line in lines:
         _print(line)
+
+
+@app.command()
+def explain(ticket_id: str) -> None:
+    """Show why a ticket was decided as it was, with the customer's words that led to it: needs the scope `explain`."""
+    with _failures_told():
+        for line in Decisions(_installation()).explain(ticket_id):
+            out.print(line, markup=False)
+
+
+@app.command()
+def recompute(ticket_id: str) -> None:
+    """Decide a ticket again from the log, by the policy of its time; exit status 1 if the result differs."""
+    with _failures_told():
+        same, told = Decisions(_installation()).recompute(ticket_id)
+    out.print(told, markup=False)
+    if not same:
+        raise typer.Exit(1)
+
+
+@policy.command("try")
+def try_draft(
+    file: Annotated[Path, typer.Argument(help="YAML in the shape of policy.yaml: only what it names changes.")],
+    last: Annotated[int, typer.Option(help="On how many of the latest tickets.")] = 1000,
+) -> None:
+    """Show which of the latest tickets would be routed elsewhere under a changed policy; changes nothing."""
+    with _failures_told():
+        for line in Decisions(_installation()).try_draft(file, last):
+            out.print(line, markup=False)
+
+
+@app.command()
+def corrections(days: Annotated[int, typer.Option(help="How far back.")] = 30) -> None:
+    """Show what people corrected: where the classifier was wrong."""
+    with _failures_told():
+        for line in Decisions(_installation()).corrections(days):
+            out.print(line, markup=False)
 
 
 @dlq.command("list")

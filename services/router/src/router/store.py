@@ -3,37 +3,91 @@
 A row keeps in columns what SQL has to find; the rest of a ticket is one document that only this service reads.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
-from router.domain.classification import Classifier
+from router.domain.assignment import Waiting
+from router.domain.classification import NOTHING, Classification, Classifier, Explanation, Reading, UpstreamWords
+from router.domain.company import Kind, Sighting, window_of
 from router.domain.ticket import Decision, Ticket
 from shared.errors import TransientFailure, UnknownTicket
-from shared.events.envelope import Event, Received
+from shared.events.envelope import SAFETY_BRIDGE, Event, Received
 from shared.events.routing import RoutingEvent
+from shared.events.ticket import TicketCreated
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.policy.model import Policy
 from shared.runtime.database import Connection, Database
-from shared.vocabulary import Level, Team, TicketId
+from shared.vocabulary import Category, Level, Team, TicketId, Tier
 
 _TICKET: TypeAdapter[Ticket] = TypeAdapter(Ticket)
+_EXPLANATION: TypeAdapter[Explanation] = TypeAdapter(Explanation)
 
 _LOAD = """
 select version, document from ticket where ticket_id = any($1::text[]) order by ticket_id for update
 """
 _SAVE = """
-insert into ticket as kept (ticket_id, version, team, level, document)
-select * from unnest($1::text[], $2::int[], $3::text[], $4::smallint[], $5::bytea[])
+insert into ticket as kept (ticket_id, version, team, level, assignee, is_open, is_load, due_at, created_at, document)
+select * from unnest($1::text[], $2::int[], $3::text[], $4::smallint[], $5::text[], $6::boolean[], $7::boolean[],
+                     $8::timestamptz[], $9::timestamptz[], $10::bytea[])
 on conflict (ticket_id) do update
-set version = excluded.version, team = excluded.team, level = excluded.level, document = excluded.document
+set version = excluded.version, team = excluded.team, level = excluded.level, assignee = excluded.assignee,
+    is_open = excluded.is_open, is_load = excluded.is_load, due_at = excluded.due_at, document = excluded.document
 where kept.version = excluded.version - 1
 """
 _APPEND = """
-insert into decision (ticket_id, number, wire_type, restricted, document)
-select * from unnest($1::text[], $2::int[], $3::text[], $4::boolean[], $5::bytea[])
+insert into decision (ticket_id, number, wire_type, restricted, document, explanation)
+select * from unnest($1::text[], $2::int[], $3::text[], $4::boolean[], $5::bytea[], $6::bytea[])
+"""
+_SIGHTED_AT_MOST = 50
+_SIGHTED = """
+select seen.kind, seen.key, seen.ticket_id, seen.requester_id, seen.at, seen.text, seen.counts
+from unnest($1::text[], $2::text[], $3::timestamptz[]) as asked (kind, key, since)
+cross join lateral (
+    select * from sighting
+    where sighting.kind = asked.kind and sighting.key = asked.key and sighting.at >= asked.since
+    order by sighting.at desc limit $4
+) as seen
+"""
+_SIGHTED_OF = "select kind, key from sighting where kind = 'ip' and ticket_id = any($1::text[])"
+_ONE_AT_A_TIME = """
+select pg_advisory_xact_lock(hashtextextended(key, 7261)) from (select unnest($1::text[]) as key order by 1) as keys
+"""
+_SIGHT = """
+insert into sighting (kind, key, ticket_id, requester_id, at, text, counts)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::boolean[])
+on conflict (kind, key, ticket_id) do update set counts = excluded.counts
+"""
+_FORGET = "delete from sighting where kind = $1 and at < $2"
+_REMEMBER = """
+insert into feedback (ticket_id, at, classifier_version, confidence, was_category, was_subcategory, category, subcategory)
+select * from unnest($1::text[], $2::timestamptz[], $3::text[], $4::real[], $5::text[], $6::text[], $7::text[], $8::text[])
+"""
+_ALONE = "select pg_try_advisory_xact_lock(7261, 1)"
+_KEEP_POLICY = "insert into policy_version (version, document) values ($1, $2) on conflict do nothing"
+_POLICY = "select document from policy_version where version = $1"
+_EXPLANATIONS = """
+select number, wire_type, document, explanation from decision
+where ticket_id = $1 and not exists (select from decision where ticket_id = $1 and restricted)
+order by number
+"""
+_CORRECTED = """
+select classifier_version, was_category, category, count(*) as corrections, avg(confidence) as confidence from feedback
+where at >= $1 group by 1, 2, 3 order by 1, 4 desc, 2, 3
+"""
+_LOADS = """
+select team, assignee, count(*) filter (where is_load) as carried from ticket
+where is_open and assignee is not null and team = any($1::text[]) group by team, assignee
+"""
+_WAITING = """
+select ticket_id, due_at, created_at from ticket
+where is_open and team = $1 and (assignee is null or not (assignee = any($2::text[])))
+order by due_at nulls last, created_at limit $3
 """
 _FIND = "select document from ticket where ticket_id = $1"
 _HISTORY = """
@@ -52,6 +106,67 @@ class Entry:
     wire_type: str
     restricted: bool
     document: bytes
+    explanation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a person corrected: a ticket as it was classified, and as it is (the classifier's mistakes, for the score card)."""
+
+    before: Ticket
+    after: Classification
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the words of a new ticket say, and under which keys others have the same trouble (E6)."""
+
+    reading: Reading
+    classification: Classification
+    troubles: tuple[str, ...]
+
+
+def judge(message: Received[TicketCreated], classifier: Classifier) -> Judged:
+    """A ticket of the safety-bridge is restricted: its words are nobody's business here (S9)."""
+    created = message.event
+    texts = (created.subject, created.body)
+    if message.envelope.source == SAFETY_BRIDGE:
+        return Judged(NOTHING, classifier.classify(("",), NOTHING, None, Tier.FREE), ())
+    has_upstream = created.category is not None or created.subcategory is not None
+    upstream = UpstreamWords(created.category, created.subcategory) if has_upstream else None
+    reading = classifier.read(*texts)
+    classification = classifier.classify(texts, reading, upstream, created.tier or Tier.FREE)
+    is_shared = classification.category in (Category.TECHNICAL, Category.ACCOUNT)
+    return Judged(reading, classification, classifier.troubles(texts, classification) if is_shared else ())
+
+
+class Sightings:
+    """Who was seen with what, of one unit of work: as loaded and as added."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[Kind, str], dict[TicketId, Sighting]] = defaultdict(dict)
+        self.added: dict[tuple[Kind, str, TicketId], Sighting] = {}
+
+    def loaded(self, sighting: Sighting) -> None:
+        self._seen[sighting.kind, sighting.key].setdefault(sighting.ticket_id, sighting)
+
+    def see(self, sighting: Sighting) -> list[Sighting]:
+        """Add a ticket to those under its key; answers them all."""
+        under_key = self._seen[sighting.kind, sighting.key]
+        if under_key.get(sighting.ticket_id) != sighting:
+            under_key[sighting.ticket_id] = sighting
+            self.added[sighting.kind, sighting.key, sighting.ticket_id] = sighting
+        return list(under_key.values())
+
+    def others(self) -> set[TicketId]:
+        """The tickets that may have to hear of a new one."""
+        return {
+            ticket_id
+            for (kind, _), under_key in self._seen.items()
+            if kind is not Kind.REQUESTER
+            for ticket_id in under_key
+        }
 
 
 class Tickets:
@@ -99,11 +214,22 @@ class RoutingUnit(UnitOfWork):
         self.classifier = classifier
         self.policy = classifier.policy
         self.tickets = Tickets()
+        self.sightings = Sightings()
         self.history: list[Entry] = []
+        self.feedback: list[Feedback] = []
+        self._judged: dict[bytes, Judged] = {}
 
-    def decide(self, decision: Decision, event: RoutingEvent, *, occurred_at: datetime) -> None:
-        """Announce a decision and write it into its ticket's history."""
-        self.emit(event, occurred_at=occurred_at)
+    def decide(
+        self,
+        decision: Decision,
+        event: RoutingEvent,
+        *,
+        occurred_at: datetime,
+        explanation: Explanation | None = None,
+        seed: str | None = None,
+    ) -> None:
+        """Announce a decision and write it into its ticket's history; its words stay there (R8, S5)."""
+        self.emit(event, occurred_at=occurred_at, seed=seed)
         self.history.append(
             Entry(
                 ticket_id=event.ticket_id,
@@ -111,13 +237,87 @@ class RoutingUnit(UnitOfWork):
                 wire_type=event.wire_type,
                 restricted=decision.placement.restricted,
                 document=self.emitted[-1].value,
+                explanation=_EXPLANATION.dump_json(explanation) if explanation else None,
             )
         )
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
         ids = {message.event.key for message in messages}
-        for row in await self.connection.fetch(_LOAD, list(ids)) if ids else ():
+        if not ids:
+            return
+        await self._load_sightings(messages, ids)
+        await self.load_tickets(ids | self.sightings.others())
+
+    async def load_tickets(self, ids: Iterable[str]) -> None:
+        """Read and lock these tickets, in the order of their ids."""
+        for row in await self.connection.fetch(_LOAD, sorted(ids)):
             self.tickets.loaded(_TICKET.validate_json(row["document"]), row["version"])
+
+    async def _load_sightings(self, messages: Sequence[Received[Any]], ids: set[str]) -> None:
+        """Under every key that the messages touch. Disputes of one intellectual property are looked at one at a time, so that
+        two of them that come at once know of each other (E2)."""
+        created = [message for message in messages if isinstance(message.event, TicketCreated)]
+        asked: dict[tuple[Kind, str], datetime] = {}
+        for message in created:
+            for kind, key in self._keys_of(message):
+                since = message.occurred_at - window_of(kind, self.policy)
+                asked[kind, key] = min(asked.get((kind, key), since), since)
+        if len(created) < len(messages):
+            for row in await self.connection.fetch(_SIGHTED_OF, list(ids)):
+                asked.setdefault((Kind(row["kind"]), row["key"]), self.now - 2 * window_of(Kind.IP, self.policy))
+        properties = [key for kind, key in asked if kind is Kind.IP]
+        if properties:
+            await self.connection.execute(_ONE_AT_A_TIME, properties)
+        rows = await self.connection.fetch(
+            _SIGHTED,
+            [kind for kind, _ in asked],
+            [key for _, key in asked],
+            list(asked.values()),
+            _SIGHTED_AT_MOST,
+        )
+        for row in rows:
+            self.sightings.loaded(Sighting(Kind(row["kind"]), *list(row.values())[1:]))
+
+    def _keys_of(self, message: Received[TicketCreated]) -> Iterator[tuple[Kind, str]]:
+        """Under which keys a new ticket will be seen."""
+        created = message.event
+        yield Kind.REQUESTER, created.requester.id
+        if created.ip is not None:
+            yield Kind.IP, created.ip.id
+        for key in self.judged(message).troubles:
+            yield Kind.TROUBLE, key
+
+    def judged(self, message: Received[TicketCreated]) -> Judged:
+        """What the classifier makes of a new ticket; asked for when its rows are read and when it is handled, made once."""
+        known = self._judged.get(message.envelope.identity)
+        if known is None:
+            known = self._judged[message.envelope.identity] = judge(message, self.classifier)
+        return known
+
+    async def loads(self, teams: Iterable[Team]) -> dict[Team, dict[str, int]]:
+        """How many tickets with a running clock each person of these teams has (HD-58)."""
+        found: dict[Team, dict[str, int]] = {team: {} for team in teams}
+        for row in await self.connection.fetch(_LOADS, list(found)):
+            found[Team(row["team"])][row["assignee"]] = row["carried"]
+        return found
+
+    async def waiting(self, team: Team, members: Iterable[str], limit: int) -> list[Waiting]:
+        """Open tickets of a team that nobody of it has, the earliest due first (HD-59, HD-60)."""
+        rows = await self.connection.fetch(_WAITING, team, list(members), limit)
+        return [Waiting(TicketId(row["ticket_id"]), row["due_at"], row["created_at"]) for row in rows]
+
+    async def alone(self) -> bool:
+        """Whether nobody else assigns at this moment; until the end of the transaction nobody will."""
+        return bool(await self.connection.fetchval(_ALONE))
+
+    async def keep_policy(self) -> None:
+        """Remember the policy in force, so that a decision can be recomputed by it later."""
+        await self.connection.execute(_KEEP_POLICY, self.policy.version, self.policy.model_dump_json())
+
+    async def forget_sightings(self) -> None:
+        """Drop those that count for nothing any more."""
+        for kind in Kind:
+            await self.connection.execute(_FORGET, kind, self.now - 2 * window_of(kind, self.policy))
 
     async def save(self) -> None:
         """
@@ -137,7 +337,27 @@ class RoutingUnit(UnitOfWork):
                 [entry.wire_type for entry in self.history],
                 [entry.restricted for entry in self.history],
                 [entry.document for entry in self.history],
+                [entry.explanation for entry in self.history],
             )
+        if self.sightings.added:
+            seen = [astuple(sighting) for sighting in self.sightings.added.values()]
+            await self.connection.execute(_SIGHT, *map(list, zip(*seen, strict=True)))
+        if self.feedback:
+            await self.connection.execute(_REMEMBER, *map(list, zip(*map(_feedback_row, self.feedback), strict=True)))
+
+
+def _feedback_row(one: Feedback) -> tuple[object, ...]:
+    was = one.before.classification
+    return (
+        one.before.ticket_id,
+        one.at,
+        was.version,
+        was.confidence,
+        was.category,
+        was.subcategory,
+        one.after.category,
+        one.after.subcategory,
+    )
 
 
 def _columns(rows: Iterable[tuple[Ticket, int]]) -> list[list[object]]:
@@ -147,6 +367,11 @@ def _columns(rows: Iterable[tuple[Ticket, int]]) -> list[list[object]]:
             version,
             ticket.in_force.placement.team,
             ticket.in_force.placement.level,
+            ticket.assignee,
+            ticket.is_open,
+            ticket.is_load,
+            ticket.due_at,
+            ticket.created_at,
             _TICKET.dump_json(ticket),
         )
         for ticket, version in rows
@@ -170,6 +395,29 @@ class RoutedTickets:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_HISTORY, ticket_id)
         return [{"type": row["wire_type"], **orjson.loads(row["document"])} for row in rows]
+
+    async def explanations(self, ticket_id: str) -> list[dict[str, object]]:
+        """The decisions with the words behind them; nothing of a restricted ticket (S5, S9)."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_EXPLANATIONS, ticket_id)
+        return [
+            {
+                "decision": {"type": row["wire_type"], **orjson.loads(row["document"])},
+                "explanation": orjson.loads(row["explanation"]) if row["explanation"] is not None else None,
+            }
+            for row in rows
+        ]
+
+    async def policy(self, version: str) -> Policy | None:
+        """A policy that was in force here."""
+        async with self._database.connection() as connection:
+            document = await connection.fetchval(_POLICY, version)
+        return Policy.model_validate_json(document) if document is not None else None
+
+    async def corrections(self, since: datetime) -> list[dict[str, object]]:
+        """What people corrected since then, by classifier version: from which category to which, and how sure it had been."""
+        async with self._database.connection() as connection:
+            return [dict(row) for row in await connection.fetch(_CORRECTED, since)]
 
     async def page(self, *, team: Team | None, level: Level | None, after: str, limit: int) -> list[Ticket]:
         """Tickets by id, those behind the given id."""

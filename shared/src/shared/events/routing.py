@@ -1,7 +1,7 @@
 """`support.routing.v1`: what the router decided (R8), and what it refused (E7, S1)."""
 
 from shared.events.envelope import Data, Event, Identifier, Instant
-from shared.vocabulary import Category, Criterion, Level, Origin, Subcategory, Team, Tier
+from shared.vocabulary import Category, Criterion, Hint, Level, Origin, Subcategory, Team, Tier
 
 
 class RoutingEvent(Event):
@@ -24,6 +24,13 @@ class Secondary(Data):
     confidence: float
 
 
+class Suggestion(Data):
+    """Why the ticket may be no ticket; of a duplicate which one it repeats. A person closes it, never a rule."""
+
+    hint: Hint
+    of: Identifier | None = None
+
+
 class Upstream(Data):
     """The category that came with the ticket, as it came (C2, C4)."""
 
@@ -32,7 +39,11 @@ class Upstream(Data):
 
 
 class RoutingAssigned(RoutingEvent):
-    """The first decision, or a later change of category or team without a rise (then `replaces` is set)."""
+    """The first decision, or a later change of category, team or assignee without a rise (then `replaces` is set).
+
+    `confidence` is a share: of the tickets with 0.8, about 80 % are right. `alternatives` are what else was considered;
+    `related` are other tickets of the same matter; `watchers` had the ticket before its assignee.
+    """
 
     wire_type = "com.storytailor.support.routing.assigned.v1"
 
@@ -43,9 +54,13 @@ class RoutingAssigned(RoutingEvent):
     owning_team: Team
     also_notified: tuple[Team, ...] = ()
     assignee: str | None = None
+    watchers: tuple[str, ...] = ()
     category: Category | None
     subcategory: Subcategory | None
     secondary: tuple[Secondary, ...] = ()
+    alternatives: tuple[Secondary, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+    related: tuple[Identifier, ...] = ()
     confidence: float
     evidence: tuple[str, ...] = ()
     classifier_version: str
@@ -69,6 +84,7 @@ class RoutingMoved(RoutingEvent):
     also_notified: tuple[Team, ...] = ()
     category: Category | None = None
     subcategory: Subcategory | None = None
+    related: tuple[Identifier, ...] = ()
 
 
 class RoutingEscalated(RoutingMoved):

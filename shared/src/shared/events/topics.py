@@ -59,7 +59,7 @@ SLA = Topic(
     Lane.BULK,
     sla.EVENTS,
     producers=("sla-monitor",),
-    consumers=("support.notifier",),
+    consumers=("support.router", "support.notifier"),
 )
 AGENT = Topic(
     "safety.agent.v1",

@@ -336,19 +336,24 @@ class Watcher:
 
     async def everything(self) -> list[Record]:
         """All records up to now, in order per partition."""
+        return [record async for record in self.until_now()]
+
+    async def until_now(self, last: int | None = None) -> AsyncIterator[Record]:
+        """The records up to now as they are read, in order per partition; of each partition only the `last` if given."""
         ends = await within(self._consumer.end_offsets(self._places), CALL_SECONDS)
         starts = await within(self._consumer.beginning_offsets(self._places), CALL_SECONDS)
+        if last is not None:
+            starts = {place: max(start, ends[place] - last) for place, start in starts.items()}
         left = {place for place in self._places if starts[place] < ends[place]}
         for place in self._places:
             self._consumer.seek(place, starts[place])
-        found: list[Record] = []
         while left:
             for place, raws in (await self._consumer.getmany(timeout_ms=200)).items():
-                found += [_record(str(place.topic).removeprefix(self._prefix), raw) for raw in raws]
+                for raw in raws:
+                    yield _record(str(place.topic).removeprefix(self._prefix), raw)
             for place in list(left):
                 if await within(self._consumer.position(place), CALL_SECONDS) >= ends[place]:
                     left.discard(place)
-        return found
 
     async def length(self) -> int:
         """How many records the topics have ever had."""

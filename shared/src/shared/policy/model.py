@@ -7,17 +7,20 @@ when the policy is loaded, with its place in the file.
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, time, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from shared.policy.patterns import Patterns, Phrase, Rule
 from shared.vocabulary import (
     CATEGORY_OF,
     Category,
     Criterion,
+    Hint,
     IncidentClass,
     Level,
     Milestone,
@@ -27,6 +30,8 @@ from shared.vocabulary import (
     Tier,
     Unit,
 )
+
+W = TypeVar("W", Criterion, Subcategory, Hint)
 
 
 class _Part(BaseModel):
@@ -121,19 +126,47 @@ class Everywhere(_Part):
     becomes: Subcategory | None = None
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Classification(_Part):
-    triage_below: float = Field(ge=0, le=1)
+    """How sure a classification has to be (C3, C5); shares of certainty, 0-1."""
+
+    triage_below: dict[Category, Share]
+    """By the best category: below it the ticket goes to triage. Lower where a miss costs more than a false alarm."""
+    subcategory_from: Share
+    """From here on the likeliest subcategory of the category is named, else it stays open (C2)."""
+    secondary_from: Share
+    """From here on what a part of the text is about is kept beside the primary topic (C5)."""
+    leading_from: Share
+    """From here on a part of the text that is about safety, a claim or unfit content leads, whatever the rest says (C5)."""
 
 
-class Routing(_Part):
-    teams: dict[Category, TeamLadder]
-    triage: Place
-    entries: dict[Subcategory, Entry]
+class Several(_Part):
+    """So many different people within so long make one matter of it (E2, E6)."""
+
+    requesters: int = Field(ge=2)
+    within_minutes: int = Field(gt=0)
 
 
 class Escalation(_Part):
     rows: dict[Category, CriteriaRow]
     everywhere: dict[Criterion, Everywhere]
+    same_ip: Several
+    same_trouble: Several
+    replies_before_persisting: int = Field(ge=1)
+    """A customer who writes again after so many replies of Level 1 still has the trouble (E1)."""
+    high_profile_ips: frozenset[str] = frozenset()
+    """Ids or names of intellectual property that legal looks at in any case (E2)."""
+
+
+class Hygiene(_Part):
+    """When a ticket looks like no ticket. These are suggestions: a person closes it."""
+
+    duplicate_within_minutes: int = Field(gt=0)
+    flood_tickets: int = Field(gt=1)
+    flood_within_minutes: int = Field(gt=0)
+    loop_machine_mails: int = Field(gt=1)
 
 
 class Window(_Part):
@@ -161,6 +194,36 @@ class Holidays(_Part):
 
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class WorkingHours(_Part):
+    """When a member is there."""
+
+    zone: str
+    opening_hours: dict[str, tuple[Window, ...]]
+
+    @model_validator(mode="after")
+    def _weekdays(self) -> Self:
+        if unknown := set(self.opening_hours) - set(WEEKDAYS):
+            raise ValueError(f"not a weekday: {', '.join(sorted(unknown))}")
+        return self
+
+
+class Member(_Part):
+    """Somebody of a team, and how many tickets with a running clock at a time (R1)."""
+
+    id: str = Field(min_length=1, max_length=128)
+    capacity: int = Field(ge=0)
+    works: WorkingHours | None = None
+    """None is always."""
+
+
+class Routing(_Part):
+    teams: dict[Category, TeamLadder]
+    triage: Place
+    entries: dict[Subcategory, Entry]
+    members: dict[Team, tuple[Member, ...]] = {}
+    """Tickets of a team without members go to the team."""
 
 
 class CalendarPolicy(_Part):
@@ -246,7 +309,41 @@ class Safety(_Part):
     acknowledge_within_minutes: dict[IncidentClass, int]
     must_acknowledge: dict[IncidentClass, tuple[str, ...]]
     paging: dict[PagingLane, PagingLadder]
-    crisis_words: dict[Subcategory, tuple[str, ...]]
+
+
+class Meaning(_Part):
+    """Patterns of words that mean the same, and those that take it back: a story, an idiom, a denial."""
+
+    says: tuple[str, ...] = Field(min_length=1)
+    unless: tuple[str, ...] = ()
+
+
+class LanguageWords(_Part):
+    """What the words of one language mean; one file a language. How patterns are written: `patterns.py`."""
+
+    sets: dict[str, tuple[str, ...]] = {}
+    safety: dict[Subcategory, Meaning]
+    """Words of crisis, abuse and danger to a child: intake flags by them, nothing overrules them (C4, E5, S6)."""
+    criteria: dict[Criterion, Meaning]
+    """Words that meet a criterion (E5, E6)."""
+    topics: dict[Subcategory, Meaning] = {}
+    """Words that name what a ticket without a category is about (C2)."""
+    hygiene: dict[Hint, Meaning] = {}
+    """Words of machines and of spam."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if outside := [name.value for name in self.safety if CATEGORY_OF[name] is not Category.SAFETY]:
+            raise ValueError(f"safety: not of that category: {', '.join(outside)}")
+        for part in (self.safety, self.criteria, self.topics, self.hygiene):
+            for meaning in part.values():
+                unless = self.phrases(meaning.unless)
+                Patterns(Rule(None, phrase, unless) for phrase in self.phrases(meaning.says))
+        return self
+
+    def phrases(self, texts: tuple[str, ...]) -> tuple[Phrase, ...]:
+        """Patterns of this language, as they are written in it."""
+        return tuple(Phrase(text, self.sets) for text in texts)
 
 
 class IssueText(_Part):
@@ -279,9 +376,12 @@ class Policy(_Part):
     classification: Classification
     routing: Routing
     escalation: Escalation
+    hygiene: Hygiene
     clocks: Clocks
     safety: Safety
     texts: Texts
+    words: dict[str, LanguageWords] = Field(min_length=1)
+    """By language, as one file each."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -293,13 +393,39 @@ class Policy(_Part):
         _all(PagingLane, self.safety.paging, "safety.paging")
         _all(Category, self.texts.categories, "texts.categories")
         _all(Subcategory, self.texts.subcategories, "texts.subcategories")
-        _all(Criterion, self.texts.escalation_details, "texts.escalation_details")
-        _all(Team, self.texts.teams, "texts.teams")
+        _all({*Criterion, *self.criteria}, self.texts.escalation_details, "texts.escalation_details")
+        _all({*Team, *self.teams}, self.texts.teams, "texts.teams")
         for subcategory, entry in self.routing.entries.items():
             category = CATEGORY_OF[subcategory]
             if entry.level not in self.routing.teams[category].levels:
                 raise ValueError(f"routing.entries.{subcategory}: {category} has no level {entry.level:d}")
         return self
+
+    def rules(self, part: Callable[[LanguageWords], Mapping[W, Meaning]]) -> Iterator[Rule[tuple[W, str]]]:
+        """The patterns of a part in every language, each standing for its word and its id, `<word>.<language>.<number>`.
+
+        What takes a meaning back does so in whichever language it was said: a word may be at home in several.
+        """
+        unless: dict[W, tuple[Phrase, ...]] = {}
+        for spoken in self.words.values():
+            for word, meaning in part(spoken).items():
+                unless[word] = unless.get(word, ()) + spoken.phrases(meaning.unless)
+        for language, spoken in self.words.items():
+            for word, meaning in part(spoken).items():
+                for number, phrase in enumerate(spoken.phrases(meaning.says), start=1):
+                    yield Rule((word, f"{word.value}.{language}.{number}"), phrase, unless[word])
+
+    @cached_property
+    def criteria(self) -> frozenset[Criterion]:
+        """Every word of E0: those of the rows, those that hold everywhere, and the clock's."""
+        rows = (criterion for row in self.escalation.rows.values() for criterion in row.level_of)
+        return frozenset((*rows, *self.escalation.everywhere, Criterion.ESCALATION_DUE))
+
+    @cached_property
+    def teams(self) -> frozenset[Team]:
+        """Every team that handles or owns tickets."""
+        ladders = self.routing.teams.values()
+        return frozenset(team for ladder in ladders for team in (ladder.owner, *ladder.levels.values()))
 
     @cached_property
     def version(self) -> str:
@@ -309,5 +435,5 @@ class Policy(_Part):
 
 
 def _all(words: Any, table: Any, place: str) -> None:
-    if missing := [word.value for word in words if word not in table]:
+    if missing := sorted(word.value for word in words if word not in table):
         raise ValueError(f"{place}: missing {', '.join(missing)}")

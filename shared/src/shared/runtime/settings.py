@@ -3,15 +3,14 @@
 import hashlib
 import sys
 from enum import StrEnum
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.events.envelope import OUR_SOURCES
+from shared.policy.load import load_policy
 from shared.policy.model import Policy
 
 BAD_CONFIGURATION = 78
@@ -24,6 +23,8 @@ class Scope(StrEnum):
     EVENTS_WRITE = "events:write"
     SAFETY_WRITE = "safety:write"
     TICKETS_READ = "tickets:read"
+    EXPLAIN = "explain"
+    """See the words behind a decision: a customer's."""
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_ACT = "incidents:act"
     NOTIFICATIONS_READ = "notifications:read"
@@ -88,12 +89,7 @@ class ServiceSettings(BaseSettings):
         Raises:
             pydantic.ValidationError: a number is missing, odd or contradicts another.
         """
-        text = (
-            self.policy_file.read_text()
-            if self.policy_file is not None
-            else (files("shared.policy") / "policy.yaml").read_text()
-        )
-        return Policy.model_validate(yaml.safe_load(text))
+        return load_policy(self.policy_file.read_text() if self.policy_file is not None else None)
 
 
 S = TypeVar("S", bound=ServiceSettings)

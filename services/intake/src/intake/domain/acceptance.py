@@ -113,15 +113,14 @@ class Said:
 
 
 _CATEGORIES = frozenset(Category)
-_CRITERIA = frozenset(Criterion)
 
 
-def unknown_words(said: Said) -> tuple[Fault, ...]:
+def unknown_words(said: Said, policy: Policy) -> tuple[Fault, ...]:
     """The words that the policy does not have: over HTTP they are errors, so that upstream learns of them (C2, E0, E7)."""
-    return tuple(_unknown_words(said))
+    return tuple(_unknown_words(said, policy.criteria))
 
 
-def _unknown_words(said: Said) -> Iterator[Fault]:
+def _unknown_words(said: Said, criteria: frozenset[Criterion]) -> Iterator[Fault]:
     if said.category is not None and said.category not in _CATEGORIES:
         yield Fault("/category", "must be a category of C1")
     elif said.subcategory is not None:
@@ -131,9 +130,9 @@ def _unknown_words(said: Said) -> Iterator[Fault]:
         elif category != said.category:
             yield Fault("/subcategory", "must belong to the category given with it")
     for index, signal in enumerate(said.signals):
-        if signal not in _CRITERIA:
+        if signal not in criteria:
             yield Fault(f"/signals/{index}", "must be a criterion of E0")
-    if said.criterion is not None and said.criterion not in _CRITERIA:
+    if said.criterion is not None and said.criterion not in criteria:
         yield Fault("/criterion", "must be a criterion of E0")
 
 

@@ -72,6 +72,7 @@ class Reception:
     """What an event has to be to be accepted, and what is written for it when it is new."""
 
     def __init__(self, policy: Policy, *, window: Window, now: Now) -> None:
+        self._policy = policy
         self._watch = SafetyWatch(policy)
         self._window = window
         self._now = now
@@ -128,7 +129,7 @@ class Reception:
         refuse_odd_json(data, value, at)
         event = validated(event_class, data, at)
         said = said_by(event)
-        if faults := unknown_words(said):
+        if faults := unknown_words(said, self._policy):
             raise Invalid(tuple(fault.below(at) for fault in faults))
         if len(value) > MAX_EVENT_BYTES:
             raise TooLarge

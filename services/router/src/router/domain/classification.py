@@ -1,29 +1,56 @@
-"""Which category is a ticket about (C)? A first plain rule list over whole words; what it does not know goes to triage (C3).
+"""Which category is a ticket about (C)? Three layers: the policy's patterns of words, a trained model, and abstaining (C3).
 
-This module is the seam for a better classifier: the rest of the service knows `Classifier.read` and `.classify` only.
+Patterns find what has to be found (crisis, abuse, legal criteria, privacy) and say so by rule id. The model weighs everything
+else, text and sentence by sentence. What neither is sure of goes to a person. Upstream's word counts for more than both,
+except about safety and claims (C2, C4).
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Self, TypeVar
+from itertools import combinations
+from operator import attrgetter
+from typing import Self
 
-from router.domain.keywords import CRITERIA, HINTING, TELLING
-from shared.policy.crisis_words import Hit, Phrases, crisis_rules
+from router.domain.features import Sentences, sentences_of
+from router.domain.model import Contribution, Likelihoods, Model
 from shared.policy.model import Policy
-from shared.vocabulary import CATEGORY_OF, Category, Criterion, Subcategory, Tier
-
-N = TypeVar("N", Criterion, Subcategory)
+from shared.policy.patterns import Patterns, Rule
+from shared.vocabulary import CATEGORY_OF, Category, Criterion, Hint, Subcategory, Tier
 
 _CATEGORIES = {category.value: category for category in Category}
 _SUBCATEGORIES = {subcategory.value: subcategory for subcategory in Subcategory}
 
 GIVEN = 1.0
+SUREST = 0.99
+"""Of what words alone say."""
 CERTAIN = 0.9
-TELLING_WEIGHT = 0.8
-HINTING_WEIGHT = 0.4
+"""How often a ticket is about what a pattern names, as measured: see the score card."""
+WORTH_TELLING = 0.05
+"""Less likely categories are not named among the alternatives."""
+ALTERNATIVES = 3
+FEATURES_NAMED = 3
+SENTENCES_READ = 16
+"""Of a longer text, so many sentences are looked at by themselves."""
+WORDS_OF_A_SENTENCE = 3
+_JOINING = {
+    *("and", "but", "also", "besides", "plus", "y", "e", "pero", "ademas", "tambien"),
+    *("und", "aber", "ausserdem", "sowie", "et", "mais", "aussi", "puis"),
+}
+"""Words behind which a sentence may go on with another matter."""
+TELLING_WORDS = 4
+STEM_LETTERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A pattern that can be found: what it speaks of, and its id. Ids may travel, a customer's words may not."""
+
+    word: Subcategory | Criterion | Hint
+    rule_id: str
+    is_safety: bool = False
+    """Of crisis, abuse or danger to a child: nothing overrules it (C4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +87,32 @@ class UpstreamWords:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the words of a text say; `evidence` names the rules that matched, never the words."""
+    """What the patterns find in a text."""
 
-    crisis: tuple[Hit, ...] = ()
-    criteria: tuple[Criterion, ...] = ()
-    topics: tuple[Topic, ...] = ()
-    evidence: tuple[str, ...] = ()
+    signs: tuple[Sign, ...] = ()
+
+    @property
+    def crisis(self) -> tuple[Sign, ...]:
+        return tuple(sign for sign in self.signs if sign.is_safety)
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        return tuple(dict.fromkeys(sign.word for sign in self.signs if isinstance(sign.word, Criterion)))
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """What the ticket is about by these signs, criteria apart."""
+        named = (sign.word for sign in self.signs if isinstance(sign.word, Subcategory) and not sign.is_safety)
+        return tuple(Topic(CATEGORY_OF[sub], sub, CERTAIN) for sub in dict.fromkeys(named))
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """Whether it may be no ticket at all."""
+        return tuple(dict.fromkeys(sign.word for sign in self.signs if isinstance(sign.word, Hint)))
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        return tuple(sign.rule_id for sign in self.signs)
 
 
 NOTHING = Reading()
@@ -80,6 +127,8 @@ class Classification:
     evidence: tuple[str, ...]
     version: str
     clauses: tuple[str, ...]
+    alternatives: tuple[Topic, ...] = ()
+    """What else the model considered, likeliest first."""
 
     @property
     def category(self) -> Category | None:
@@ -97,15 +146,16 @@ class Classification:
 
     def joined_by(self, topic: Topic, policy: Policy) -> Self:
         """With a topic of E5, which upstream never overrules: it leads where C5 puts it first (C4)."""
-        if topic.subcategory in {known.subcategory for known in (self.primary, *self.secondary) if known}:
+        if topic.subcategory is self.subcategory and self.primary is not None:
             return self
+        others = tuple(known for known in self.secondary if known.subcategory is not topic.subcategory)
         if self.primary is None:
-            return replace(self, primary=topic, clauses=("E5",))
+            return replace(self, primary=topic, secondary=others, clauses=("E5",))
         if _order(topic, None, policy) >= _order(self.primary, None, policy):
-            return replace(self, secondary=(*self.secondary, topic), clauses=_united(self.clauses, ("C5",)))
+            return replace(self, secondary=(*others, topic), clauses=_united(self.clauses, ("C5",)))
         overruled = () if self.primary.subcategory is None and self.category is topic.category else (self.primary,)
         return replace(
-            self, primary=topic, secondary=(*overruled, *self.secondary), clauses=_united(self.clauses, ("C4", "E5"))
+            self, primary=topic, secondary=(*overruled, *others), clauses=_united(self.clauses, ("C4", "E5"))
         )
 
     def corrected_to(self, topic: Topic) -> Self:
@@ -118,88 +168,180 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
-    """A rule whose words speak of a subcategory."""
+class Explanation:
+    """The words behind a classification. They are a customer's: they stay in the router's store, behind a scope (S5)."""
 
-    subcategory: Subcategory
-    weight: float
-    rule_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Meets:
-    """A rule whose words meet a criterion."""
-
-    criterion: Criterion
-    rule_id: str
+    rules: tuple[tuple[str, str], ...]
+    """The id of each pattern found, and the words that it matched."""
+    words: tuple[Contribution, ...]
 
 
 class Classifier:
-    """The rule list, compiled once for a policy."""
+    """The patterns of a policy, and the model."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, model: Model) -> None:
         self.policy = policy
-        self._rules: Phrases[Hit | _Names | _Meets] = Phrases(
-            [
-                *crisis_rules(policy),
-                *((_Meets(criterion, rule_id), phrase) for criterion, rule_id, phrase in _numbered(CRITERIA)),
-                *((_Names(sub, TELLING_WEIGHT, rule_id), phrase) for sub, rule_id, phrase in _numbered(TELLING)),
-                *(
-                    (_Names(sub, HINTING_WEIGHT, f"{rule_id}.hint"), phrase)
-                    for sub, rule_id, phrase in _numbered(HINTING)
-                ),
-            ]
-        )
-        words = repr((policy.safety.crisis_words, CRITERIA, TELLING, HINTING))
-        self.version = f"words-1@{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+        self.version = model.version
+        self._patterns = Patterns(rules_of(policy))
+        self._model = model
 
     def read(self, *texts: str) -> Reading:
-        """What the words say, in any order and language the lists know."""
-        found = self._rules.find(*texts)
-        if not found:
-            return NOTHING
-        return Reading(
-            crisis=tuple(rule for rule in found if isinstance(rule, Hit)),
-            criteria=tuple(dict.fromkeys(rule.criterion for rule in found if isinstance(rule, _Meets))),
-            topics=_topics(rule for rule in found if isinstance(rule, _Names)),
-            evidence=tuple(rule.rule_id for rule in found),
-        )
+        """What the patterns find, in any language of the policy."""
+        found = self._patterns.find(*texts)
+        return Reading(found) if found else NOTHING
 
-    def classify(self, reading: Reading, upstream: UpstreamWords | None, tier: Tier) -> Classification:
+    def classify(
+        self, texts: tuple[str, ...], reading: Reading, upstream: UpstreamWords | None, tier: Tier
+    ) -> Classification:
         """What upstream says is taken as given, else the words decide (C2); words of crisis lead in any case (C4)."""
-        policy = self.policy
-        topics = list(reading.topics)
-        if len(topics) > 1:
-            topics.sort(key=lambda topic: (*_order(topic, tier, policy), -topic.confidence))
-        sure = [topic for topic in topics if topic.confidence >= policy.classification.triage_below]
         given = upstream.understood() if upstream else None
-        if given is not None and given.subcategory is None:
-            inside = next((topic for topic in (*sure, *topics) if topic.category is given.category), given)
-            given = replace(given, subcategory=inside.subcategory)
-        primary = given or (sure[0] if sure else None)
-        if primary is None:
-            clauses: tuple[str, ...] = ("C3",)
-            others = topics
+        if given is None or given.subcategory is None:
+            classification = self._by_words(texts, reading, given, tier)
         else:
-            others = [topic for topic in sure if topic.subcategory is not primary.subcategory]
+            others = tuple(topic for topic in reading.topics if topic.subcategory is not given.subcategory)
             clauses = ("C2", "C5") if others else ("C2",)
-        classification = Classification(primary, tuple(others), reading.evidence, self.version, clauses)
-        for hit in reading.crisis:
-            classification = classification.joined_by(topic_of(hit), policy)
+            classification = Classification(given, others, reading.evidence, self.version, clauses)
+        for sign in reading.crisis:
+            classification = classification.joined_by(topic_of(sign), self.policy)
         return classification
 
+    def explain(self, texts: tuple[str, ...], classification: Classification) -> Explanation:
+        """By which words a classification came about."""
+        rules = tuple((found.rule.rule_id, found.words) for found in self._patterns.explain(*texts))
+        is_given = classification.confidence == GIVEN
+        category = classification.category
+        if category is None and classification.alternatives:
+            category = classification.alternatives[0].category
+        words = () if is_given or category is None else self._model.contributions(_sentences(texts), category, 10)
+        return Explanation(rules, words)
 
-def topic_of(hit: Hit) -> Topic:
+    def troubles(self, texts: tuple[str, ...], classification: Classification) -> tuple[str, ...]:
+        """Keys under which tickets with the same trouble meet: the category, and each pair of the words that say most (E6).
+
+        A key is a hash, never a word.
+        """
+        if classification.category is None:
+            return ()
+        telling = self._model.contributions(_sentences(texts), classification.category, TELLING_WORDS)
+        stems = sorted({one.word[:STEM_LETTERS] for one in telling})
+        return tuple(
+            hashlib.blake2b(f"{classification.category} {first} {second}".encode(), digest_size=8).hexdigest()
+            for first, second in combinations(stems, 2)
+        )
+
+    def _by_words(self, texts: tuple[str, ...], reading: Reading, given: Topic | None, tier: Tier) -> Classification:
+        """The category that the model is sure of, or that a pattern names; inside one that upstream gave, the subcategory."""
+        sentences = _sentences(texts)
+        likelihoods = self._model.likelihoods(sentences, sorted({sign.word for sign in reading.signs}))
+        if given is not None:
+            return self._inside(given, likelihoods, reading)
+        evidence = reading.evidence
+        by_likelihood = likelihoods.in_order()
+        whole = [self._topic(one, likelihoods) for one in by_likelihood if self._is_sure(one, likelihoods)]
+        parts = list(self._of_sentences(sentences))
+        for topic in whole:
+            evidence += self._features(sentences, topic.category)
+        leading = [topic for topic in parts if _leads(topic) or not whole]
+        ordered = sorted(
+            _each_once([*reading.topics, *whole, *leading]),
+            key=lambda topic: (*_order(topic, tier, self.policy), -topic.confidence),
+        )
+        alternatives = tuple(
+            self._topic(category, likelihoods)
+            for category in by_likelihood[:ALTERNATIVES]
+            if likelihoods.of(category) >= WORTH_TELLING and category not in {topic.category for topic in ordered}
+        )
+        if not ordered:
+            return Classification(None, alternatives, evidence, self.version, ("C3",), alternatives)
+        others = [topic for topic in _each_once([*ordered, *parts]) if topic.category is not ordered[0].category]
+        clauses = ("C2", "C5") if others else ("C2",)
+        return Classification(ordered[0], tuple(others), evidence, self.version, clauses, alternatives)
+
+    def _inside(self, given: Topic, likelihoods: Likelihoods, reading: Reading) -> Classification:
+        """The subcategory that the words choose inside the category that upstream gave, else none (C2)."""
+        topics = reading.topics
+        named = next((topic.subcategory for topic in topics if topic.category is given.category), None)
+        chosen, share = likelihoods.best_subcategory(given.category)
+        if named is None and share >= self.policy.classification.subcategory_from:
+            named = chosen
+        others = tuple(topic for topic in topics if topic.subcategory is not named)
+        clauses = ("C2", "C5") if others else ("C2",)
+        return Classification(replace(given, subcategory=named), others, reading.evidence, self.version, clauses)
+
+    def _is_sure(self, category: Category, likelihoods: Likelihoods) -> bool:
+        """Whether it is not left to a person (C3); that it may be about safety is enough, whatever else is likelier (C4)."""
+        likelihood = likelihoods.of(category)
+        return likelihood >= self.policy.classification.triage_below[category] and (
+            category is Category.SAFETY or likelihood > likelihoods.of(None)
+        )
+
+    def _topic(self, category: Category, likelihoods: Likelihoods) -> Topic:
+        subcategory, share = likelihoods.best_subcategory(category)
+        is_named = share >= self.policy.classification.subcategory_from
+        return Topic(category, subcategory if is_named else None, min(round(likelihoods.of(category), 2), SUREST))
+
+    def _of_sentences(self, sentences: Sentences) -> Iterator[Topic]:
+        """What single sentences of a longer text are surely about (C5)."""
+        numbers = self.policy.classification
+        parts = (part for sentence in sentences for part in _parts_of(sentence))
+        long_enough = [part for part in parts if len(part) >= WORDS_OF_A_SENTENCE][:SENTENCES_READ]
+        if len(long_enough) < 2:
+            return
+        for likelihoods in self._model.of_each(long_enough):
+            topic = self._topic(likelihoods.in_order()[0], likelihoods)
+            if topic.confidence >= (numbers.leading_from if _leads(topic) else numbers.secondary_from):
+                yield topic
+
+    def _features(self, sentences: Sentences, category: Category) -> tuple[str, ...]:
+        found = self._model.contributions(sentences, category, FEATURES_NAMED)
+        return tuple(dict.fromkeys(one.feature_id for one in found))
+
+
+def rules_of(policy: Policy) -> Iterator[Rule[Sign]]:
+    """Every pattern of the policy with what it stands for: safety first, then criteria, topics, and hygiene."""
+    for rule in policy.rules(attrgetter("safety")):
+        yield rule.standing_for(Sign(*rule.meaning, is_safety=True))
+    for part in ("criteria", "topics", "hygiene"):
+        for rule in policy.rules(attrgetter(part)):
+            yield rule.standing_for(Sign(*rule.meaning))
+
+
+def topic_of(sign: Sign) -> Topic:
     """What words of crisis or abuse make a ticket about (E5)."""
-    return Topic(Category.SAFETY, hit.subcategory, CERTAIN)
+    return Topic(Category.SAFETY, Subcategory(sign.word), CERTAIN)
 
 
-def _topics(rules: Iterable[_Names]) -> tuple[Topic, ...]:
-    """Each subcategory that was named; two hints are surer than one, and no number of them makes certainty."""
-    doubt: dict[Subcategory, float] = defaultdict(lambda: 1.0)
-    for rule in rules:
-        doubt[rule.subcategory] *= 1 - rule.weight
-    return tuple(Topic(CATEGORY_OF[sub], sub, min(round(1 - left, 2), CERTAIN)) for sub, left in doubt.items())
+def _parts_of(sentence: list[str]) -> Iterator[list[str]]:
+    """A sentence, cut where it goes on with another matter."""
+    begin = 0
+    for place, word in enumerate(sentence):
+        if word in _JOINING:
+            yield sentence[begin:place]
+            begin = place + 1
+    yield sentence[begin:]
+
+
+def _sentences(texts: tuple[str, ...]) -> Sentences:
+    return sentences_of("\n".join(texts))
+
+
+def _each_once(topics: Iterable[Topic]) -> list[Topic]:
+    """Of each category one topic, the surest; of a category without a subcategory named, the one that is."""
+    best: dict[Category, Topic] = {}
+    for topic in topics:
+        known = best.get(topic.category)
+        if known is None or _weight(topic) > _weight(known):
+            best[topic.category] = topic
+    return list(best.values())
+
+
+def _weight(topic: Topic) -> tuple[bool, float]:
+    return topic.subcategory is not None, topic.confidence
+
+
+def _leads(topic: Topic) -> bool:
+    """Whether it goes before everything that has no place of its own in C5."""
+    return topic.category is Category.SAFETY or topic.subcategory in _PRECEDENCE
 
 
 _PRECEDENCE = {
@@ -220,13 +362,6 @@ def _order(topic: Topic, tier: Tier | None, policy: Policy) -> tuple[int, timede
         promises.append(policy.clocks.targets[tier])
     targets = [promise.initial_response.elapsed for promise in promises if promise and promise.initial_response]
     return precedence, min((length for length in targets if length is not None), default=timedelta.max)
-
-
-def _numbered(table: Mapping[N, tuple[str, ...]]) -> Iterator[tuple[N, str, str]]:
-    """Each phrase with what it speaks of and the id of its rule."""
-    for name, phrases in table.items():
-        for number, phrase in enumerate(phrases, start=1):
-            yield name, f"{name.value}.{number}", phrase
 
 
 def _united(*lists: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ class Met:
 
     criterion: Criterion
     origin: Origin
+    to: Level | None = None
+    """Where the escalation clock raised it to; other criteria have their level in the policy (L14)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,17 @@ class Rise:
     everywhere: bool
 
 
-def criterion_of(word: str) -> Criterion | None:
+def criterion_of(word: str, policy: Policy) -> Criterion | None:
     """The criterion that a word names; None for a word that is not in E0."""
-    return _CRITERIA.get(word)
+    return Criterion(word) if word in policy.criteria else None
+
+
+def next_level(category: Category, level: Level, policy: Policy) -> Level | None:
+    """One level up; None from the top, and from level 0 (L14)."""
+    if level is Level.IMMEDIATE:
+        return None
+    above = (other for other in policy.routing.teams[category].levels if other is not Level.IMMEDIATE and other > level)
+    return min(above, default=None)
 
 
 def rises(criteria: Iterable[Met], category: Category | None, policy: Policy) -> list[Rise]:
@@ -52,6 +62,9 @@ def is_answered_in(category: Category | None, criterion: Criterion, policy: Poli
 
 def _rise(met: Met, category: Category | None, policy: Policy) -> Rise | None:
     everywhere = policy.escalation.everywhere.get(met.criterion)
+    if met.to is not None:
+        team = policy.routing.teams[category].levels.get(met.to) if category is not None else None
+        return Rise(met, met.to, team, "E9", everywhere=False) if team is not None else None
     if category is not None:
         row = policy.escalation.rows[category]
         level = row.level_of.get(met.criterion)
@@ -62,6 +75,3 @@ def _rise(met: Met, category: Category | None, policy: Policy) -> Rise | None:
     if everywhere is None or everywhere.becomes is not None:  # what becomes a claim has changed the category instead
         return None
     return Rise(met, everywhere.level, everywhere.team, "E5", everywhere=True)
-
-
-_CRITERIA = {criterion.value: criterion for criterion in Criterion}

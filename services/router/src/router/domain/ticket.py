@@ -1,7 +1,7 @@
 """What the router remembers of a ticket, and what may change it. Every change answers a new value or refuses (E7, R9, S1)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -14,11 +14,15 @@ from router.domain.classification import (
     UpstreamWords,
     topic_of,
 )
-from router.domain.escalation import Met, criterion_of, is_answered_in, rises
+from router.domain.company import NAMED_AT_MOST, Suggestion
+from router.domain.escalation import Met, criterion_of, is_answered_in, next_level, rises
 from router.domain.routing import RESTRICTED, Placement, place
 from shared.errors import Refusal
 from shared.policy.model import Policy
-from shared.vocabulary import Category, Level, Origin, Subcategory, Team, TicketId, Tier
+from shared.vocabulary import Category, Criterion, Level, Milestone, Origin, Subcategory, Team, TicketId, Tier
+
+PERSISTS = Criterion.PERSISTS_AFTER_LEVEL_1
+"""That it persists is a matter of what was tried, not of the word alone (E1)."""
 
 
 class SafetyStands(Refusal):
@@ -119,6 +123,47 @@ class Ticket:
     resolved_at: datetime | None = None
     closed_at: datetime | None = None
     decision: Decision | None = None
+    raised_at: datetime | None = None
+    """When it last rose; an escalation clock that started before is void (E9)."""
+    replies: int = 0
+    """Public ones of Level 1, since it rose last (E1)."""
+    replied_at: datetime | None = None
+    related: tuple[TicketId, ...] = ()
+    """Other tickets of the same matter (E2)."""
+    suggestions: tuple[Suggestion, ...] = ()
+    assignee: str | None = None
+    watchers: tuple[str, ...] = ()
+    """Who had it before (HD-60)."""
+    due: Mapping[Milestone, datetime] = field(default_factory=dict)
+    """Of its clocks that are neither met nor cancelled."""
+    waits_for_customer: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.resolved_at is None and self.closed_at is None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """What is due first."""
+        return min(self.due.values(), default=None)
+
+    @property
+    def is_load(self) -> bool:
+        """Whether its clock runs (HD-58)."""
+        return self.is_open and not self.waits_for_customer
+
+    @property
+    def is_dispute(self) -> bool:
+        """Whether it disputes an intellectual property: wrongly detected, claimed by another, or said to be so (E2)."""
+        disputed = (Subcategory.FALSE_POSITIVE, Subcategory.RIGHTS_HOLDER_CLAIM)
+        said = any(met.criterion is Criterion.LEGAL_DISPUTE for met in self.criteria)
+        return not self.restricted and (self.classification.subcategory in disputed or said)
+
+    @property
+    def is_found_in_crisis(self) -> bool:
+        """Whether its own words, not upstream, made it a crisis or a report of abuse (S7)."""
+        found = self.classification.subcategory in (Subcategory.CRISIS_DETECTION, Subcategory.MANDATORY_REPORTING)
+        return found and self.decision is None and self.classification.confidence < GIVEN
 
     @property
     def in_force(self) -> Decision:
@@ -134,8 +179,9 @@ class Ticket:
 
     def meeting(self, criteria: Iterable[Met], policy: Policy) -> Self:
         """With the criteria it now meets; those of E5 that make a claim of it change the category (E5)."""
-        known = {met.criterion for met in self.criteria}
-        new = tuple({met.criterion: met for met in criteria if met.criterion not in known}.values())
+        known = {(met.criterion, met.to) for met in self.criteria}
+        found = {(met.criterion, met.to): met for met in criteria}
+        new = tuple(met for what, met in found.items() if what not in known)
         if self.restricted or not new:
             return self
         classification = self.classification
@@ -148,9 +194,50 @@ class Ticket:
         if self.restricted or not (reading.crisis or reading.criteria):
             return self
         classification = self.classification.also_shown_by(reading.evidence)
-        for hit in reading.crisis:
-            classification = classification.joined_by(topic_of(hit), policy)
-        return self._classified(classification).meeting((Met(word, Origin.TEXT) for word in reading.criteria), policy)
+        for sign in reading.crisis:
+            classification = classification.joined_by(topic_of(sign), policy)
+        met = [Met(word, Origin.TEXT) for word in reading.criteria if word is not PERSISTS]
+        if PERSISTS in reading.criteria and self.replies >= policy.escalation.replies_before_persisting:
+            met.append(Met(PERSISTS, Origin.STATE))
+        return self._classified(classification).meeting(met, policy)
+
+    def replied(self, at: datetime) -> Self:
+        """After a public reply of the team: on Level 1 an attempt to resolve it (E1). One that is known counts once."""
+        if self.in_force.placement.level is not Level.ONE or (self.replied_at is not None and at <= self.replied_at):
+            return self
+        return replace(self, replies=self.replies + 1, replied_at=at)
+
+    def overdue(self, level: Level | None, started_at: datetime, policy: Policy) -> Self:
+        """One level up, because its escalation clock of that level, which started then, is due (L14, E9).
+
+        Void when it rose since, or has no level to rise to: what a person did a second before is not done again (HD-49).
+        """
+        now = self.in_force.placement
+        rose_since = self.raised_at is not None and started_at < self.raised_at
+        if now.category is None or not self.is_open or self.restricted or rose_since or level not in (None, now.level):
+            return self
+        above = next_level(now.category, now.level, policy)
+        if above is None:
+            return self
+        return self.meeting([Met(Criterion.ESCALATION_DUE, Origin.CLOCK, above)], policy)
+
+    def one_of(self, others: Iterable[TicketId], criterion: Criterion, policy: Policy) -> Self:
+        """One matter with others (E2, E6)."""
+        related = tuple(dict.fromkeys((*self.related, *(one for one in others if one != self.ticket_id))))
+        return replace(self, related=related[:NAMED_AT_MOST]).meeting([Met(criterion, Origin.STATE)], policy)
+
+    def timed(self, milestone: Milestone, due_at: datetime | None) -> Self:
+        """With a clock due then, or no longer."""
+        others = {known: at for known, at in self.due.items() if known is not milestone}
+        return replace(self, due=others if due_at is None else {**others, milestone: due_at})
+
+    def taken_by(self, member: str | None) -> Self:
+        """With somebody of the team, or nobody; whoever had it goes on watching (HD-60)."""
+        if member == self.assignee:
+            return self
+        before = (self.assignee,) if self.assignee is not None else ()
+        watchers = dict.fromkeys((*self.watchers, *before))
+        return replace(self, assignee=member, watchers=tuple(one for one in watchers if one != member))
 
     def asked_to_rise(self, word: str, policy: Policy) -> Self:
         """With the criterion by which a person asks for a rise (E7).
@@ -160,7 +247,7 @@ class Ticket:
         """
         if self.restricted:
             raise IsRestricted
-        criterion = criterion_of(word)
+        criterion = criterion_of(word, policy)
         if criterion is None:
             raise UnknownCriterion
         if not is_answered_in(self.classification.category, criterion, policy):
@@ -213,11 +300,26 @@ class Ticket:
 
     def marked_restricted(self) -> Self:
         """Reduced to what may be said of it (S9)."""
-        nothing = replace(self.classification, primary=Topic(Category.SAFETY, None, GIVEN), secondary=(), evidence=())
-        return replace(self, classification=nothing, restricted=True, upstream=None, criteria=(), lowered_to=None)
+        nothing = replace(
+            self.classification,
+            primary=Topic(Category.SAFETY, None, GIVEN),
+            secondary=(),
+            evidence=(),
+            alternatives=(),
+        )
+        return replace(
+            self,
+            classification=nothing,
+            restricted=True,
+            upstream=None,
+            criteria=(),
+            lowered_to=None,
+            related=(),
+            suggestions=(),
+        )
 
     def resolved(self, at: datetime) -> Self:
-        return replace(self, resolved_at=at)
+        return replace(self, resolved_at=at, due={})
 
     def reopened(self, at: datetime, policy: Policy) -> Self:
         """Open again, if it was resolved before that time (L12).
@@ -229,7 +331,7 @@ class Ticket:
             return self
         if at - self.resolved_at > timedelta(days=policy.clocks.reopen_within_days):
             raise ReopenedTooLate
-        return replace(self, resolved_at=None)
+        return replace(self, resolved_at=None, waits_for_customer=False)
 
     def closed(self, at: datetime) -> Self:
         """
@@ -245,7 +347,10 @@ class Ticket:
         was = self.classification
         is_same = (classification.category, classification.subcategory) == (was.category, was.subcategory)
         lowered_to = self.lowered_to if is_same else None
-        return replace(self, classification=classification, lowered_to=lowered_to, **changes)
+        changed = replace(self, classification=classification, lowered_to=lowered_to, **changes)
+        if classification.category is was.category:
+            return changed
+        return replace(changed, criteria=tuple(met for met in changed.criteria if met.to is None))
 
 
 def _has_claim(criteria: Iterable[Met], policy: Policy) -> bool:

@@ -1,0 +1,1 @@
+"""What the router does about each event (`tickets`), and the same once more without consequences (`rehearsal`)."""

@@ -1,0 +1,49 @@
+"""What assignment looks for, what tickets have in common, the words behind decisions, corrections, policies in force."""
+
+from shared.runtime.migrate import run_script
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    run_script(
+        """
+        alter table ticket
+            add column assignee text,
+            add column is_open boolean not null default true,
+            add column is_load boolean not null default true,
+            add column due_at timestamptz,
+            add column created_at timestamptz not null default now();
+        create index ticket_by_queue on ticket (team, due_at) where is_open;
+        alter table decision add column explanation bytea;
+        create table sighting (
+            kind text not null,
+            key text not null,
+            ticket_id text not null,
+            requester_id text not null,
+            at timestamptz not null,
+            text bytea not null,
+            counts boolean not null,
+            primary key (kind, key, ticket_id)
+        );
+        create index sighting_by_time on sighting (kind, key, at desc);
+        create index sighting_by_ticket on sighting (ticket_id) where kind = 'ip';
+        create index sighting_by_age on sighting using brin (at);
+        create table feedback (
+            ticket_id text not null,
+            at timestamptz not null,
+            classifier_version text not null,
+            confidence real not null,
+            was_category text,
+            was_subcategory text,
+            category text,
+            subcategory text
+        );
+        create index feedback_by_time on feedback (at);
+        create table policy_version (
+            version text primary key,
+            document text not null
+        );
+        """
+    )

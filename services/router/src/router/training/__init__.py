@@ -1,0 +1,1 @@
+"""How the model is made and measured: examples written for this project, one command that trains, one that measures."""

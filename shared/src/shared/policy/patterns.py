@@ -1,0 +1,320 @@
+r"""Finds many patterns of words in a text, whatever case, accents, spaces, punctuation and disguise it is written with.
+
+A pattern is written as words with a few signs:
+
+| written | matches |
+| --- | --- |
+| `want to die` | these words, one after the other |
+| `hit\|hits\|beat_up me` | one of the alternatives; `_` joins the words of one alternative |
+| `suicid*` | every word that begins so |
+| `really? sad` | with or without the word before `?` |
+| `kill ~ myself`, `kill ~6 myself` | up to three (six) other words in between |
+| `$kid is hurt` | one of the words of the set `kid` |
+
+Words are compared folded: `Schlägt` is `SCHLAGT`; an apostrophe separates (`can't` is `can t`).
+"""
+
+import re
+import sys
+import unicodedata
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import accumulate
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+GAP = 3
+"""How many words `~` may stand for."""
+STEM = 4
+"""By how many letters a word is looked up where a pattern gives only its beginning."""
+
+_WORD = re.compile(r"[^\W_]+")
+_ASCII_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_DROPPED = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff]+")
+"""Accents split off by NFKD, and characters that cannot be seen."""
+_MASK = re.compile(r"[0-9@$!|*+][^\W\d_]")
+_STRETCHED = tuple(letter * 3 for letter in "aeioulstrnmdyh")
+_ONE_BY_ONE_AT_LEAST = 4
+"""What shows a disguise: a digit or sign before a letter, a letter three times, letters one by one."""
+_LETTERS = str.maketrans("013457@$!|+", "oieastasiit", "*")
+_MASKED = re.compile(r"(?=[^\s]*[^\W\d_])(?=[^\s]*[0-9@$!|*+])\S+")
+_STARRED = re.compile(r"[^\W\d_]+\*[^\W\d_]+")
+_ONE_BY_ONE = re.compile(r"\b\w(?:[\s.\-_*]+\w\b){3,}")
+_REPEATED_L = re.compile("l{3,}")
+_REPEATED = re.compile(r"([^\W\d_])\1{2,}")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
+_SEPARATOR = re.compile(r"[\W_]+")
+_SET = re.compile(r"\$(\w+)")
+_COMMON = frozenset(
+    word
+    for words in (
+        "a an and are as at be been by can do does for from had has have he her him his i if in is it its just like me my no",
+        "not of on or our out she so that the their them there they this to us was we were what when will with would you your",
+        "de la le les el los las un une una der die das ich er sie es und que qui mi mon ma mein meine",
+    )
+    for word in words.split()
+)
+"""Words that are in most texts: a pattern is looked up by another of its words where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """A rule that matched, and the words by which; the words stay where the text may be."""
+
+    rule: T
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A pattern as it is written, with the sets that it may name."""
+
+    text: str
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T]):
+    """What a phrase stands for; it does not hold where one of `unless` covers the same words of a sentence."""
+
+    meaning: T
+    phrase: Phrase
+    unless: tuple[Phrase, ...] = ()
+
+    def standing_for(self, meaning: V) -> "Rule[V]":
+        """The same phrase with another meaning."""
+        return Rule(meaning, self.phrase, self.unless)
+
+
+class Patterns(Generic[T]):
+    """The rules, read once; each becomes a regular expression when a text first needs it.
+
+    A text is cut into words once, and a pattern is tried only where each of its places can be filled: that leaves less
+    than one of a thousand for a usual ticket.
+
+    Raises:
+        ValueError: a pattern names an unknown set, or has no word by which a text can be looked through.
+    """
+
+    def __init__(self, rules: Iterable[Rule[T]]) -> None:
+        self._rules: list[_Readable[T]] = []
+        self._by_word: dict[str, list[int]] = defaultdict(list)
+        self._by_stem: dict[str, list[int]] = defaultdict(list)
+        exceptions: dict[tuple[int, str], _Pattern] = {}
+        for index, rule in enumerate(rules):
+            pattern = _Pattern(rule.phrase)
+            for phrase in rule.unless:
+                if (id(phrase.sets), phrase.text) not in exceptions:
+                    exceptions[id(phrase.sets), phrase.text] = _Pattern(phrase)
+            anchor, *others = pattern.places()
+            self._rules.append(
+                _Readable(
+                    rule.meaning,
+                    pattern,
+                    tuple(exceptions[id(phrase.sets), phrase.text] for phrase in rule.unless),
+                    tuple(frozenset(place) for place in others if not any("*" in word for word in place)),
+                )
+            )
+            for word in anchor:
+                if word.endswith("*"):
+                    self._by_stem[word[:STEM]].append(index)
+                else:
+                    self._by_word[word].append(index)
+
+    def find(self, *texts: str) -> tuple[T, ...]:
+        """What the matching rules stand for, each rule once, in the order of the rules."""
+        indices: set[int] = set()
+        for text in texts:
+            for reading, suspects in self._suspects(text):
+                indices.update(index for index in suspects if index not in indices and self._span(index, reading))
+        return tuple(self._rules[index].meaning for index in sorted(indices)) if indices else ()
+
+    def explain(self, *texts: str) -> tuple[Found[T], ...]:
+        """The same, with the words that matched."""
+        spans: dict[int, str] = {}
+        for text in texts:
+            for reading, suspects in self._suspects(text):
+                for index in suspects:
+                    if index not in spans and (span := self._span(index, reading)):
+                        spans[index] = reading.whole[span[0] : span[1]].strip()
+        return tuple(Found(self._rules[index].meaning, spans[index]) for index in sorted(spans))
+
+    def _suspects(self, text: str) -> Iterator[tuple["_Reading", set[int]]]:
+        """Each reading of the text, with the rules whose places can all be filled from it."""
+        for plain, words in readings(text):
+            seen = set(words)
+            suspects = {index for word in self._by_word.keys() & seen for index in self._by_word[word]}
+            if self._by_stem:
+                stems = {word[:STEM] for word in seen}
+                suspects.update(index for stem in self._by_stem.keys() & stems for index in self._by_stem[stem])
+            rules = self._rules
+            suspects = {index for index in suspects if not any(map(seen.isdisjoint, rules[index].needs))}
+            if suspects:
+                yield _Reading(plain, f" {' '.join(words)} "), suspects
+
+    def _span(self, index: int, reading: "_Reading") -> tuple[int, int] | None:
+        rule = self._rules[index]
+        for match in rule.pattern.regex.finditer(reading.whole):
+            if not rule.unless or not _is_taken_back(rule.unless, match.span(), reading):
+                return match.span()
+        return None
+
+
+@dataclass
+class _Reading:
+    """A text as it is looked through: its words with one space before, between and behind."""
+
+    text: str
+    whole: str
+
+    @cached_property
+    def sentence_ends(self) -> list[int]:
+        """Where the sentences end in `whole`; most texts are never asked."""
+        lengths = (len(" ".join(words)) + 1 for part in _SENTENCE.split(self.text) if (words := words_of(part)))
+        return list(accumulate(lengths))
+
+    def sentences_around(self, start: int, end: int) -> tuple[int, int]:
+        """From where to where the sentences reach in which a match stands."""
+        ends = self.sentence_ends
+        first = bisect_left(ends, start)
+        last = min(bisect_left(ends, end - 1), len(ends) - 1)
+        return (ends[first - 1] if first else 0), ends[last] + 1
+
+
+def _is_taken_back(unless: tuple["_Pattern", ...], span: tuple[int, int], reading: _Reading) -> bool:
+    """Whether an exception covers the match; it speaks for its own sentence only."""
+    start, end = span
+    begin, finish = reading.sentences_around(start, end)
+    around = reading.whole[begin:finish]
+    return any(
+        begin + other.start() <= start and end <= begin + other.end()
+        for exception in unless
+        for other in exception.regex.finditer(around)
+    )
+
+
+def words_of(text: str) -> list[str]:
+    """The words without case, accents and invisible characters: `Schlägt` and `SCHLAGT` are the same word."""
+    if text.isascii():  # three times faster than the expression
+        return text.lower().translate(_ASCII_SEPARATORS).split()
+    return _WORD.findall(_DROPPED.sub("", unicodedata.normalize("NFKD", text.casefold())))
+
+
+def readings(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The words of a text, and where it looks disguised once more without: k1ll, k.i.l.l and killlll are kill."""
+    words = words_of(text)
+    yield text, words
+    if (
+        _MASK.search(text)
+        or any(map(text.casefold().__contains__, _STRETCHED))
+        or sum(len(word) == 1 for word in words) >= _ONE_BY_ONE_AT_LEAST
+    ):
+        plain = _ONE_BY_ONE.sub(lambda found: _SEPARATOR.sub("", found[0]), text.casefold())
+        plain = _MASKED.sub(lambda found: found[0].rstrip("!?.,;:*|").translate(_LETTERS), plain)
+        plain = _REPEATED.sub(r"\1", _REPEATED_L.sub("ll", plain))
+        if (unmasked := words_of(plain)) != words:
+            yield plain, unmasked + [word for token in _STARRED.findall(text.casefold()) for word in _unstarred(token)]
+
+
+def _unstarred(token: str) -> Iterator[str]:
+    """What a word with one letter hidden may be: s*icide is suicide."""
+    return (token.replace("*", vowel) for vowel in "aeiou")
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """One place of a pattern: alternatives, each a row of folded words; the last word may be a beginning (`*`)."""
+
+    alternatives: tuple[tuple[str, ...], ...]
+    is_optional: bool = False
+    gap: int = 0
+
+    @property
+    def regex(self) -> str:
+        if self.gap:
+            return rf"(?:\S+ ){{0,{self.gap}}}"
+        choices = "|".join(
+            " ".join(re.escape(word[:-1]) + r"\S*" if word.endswith("*") else re.escape(word) for word in words)
+            for words in sorted(self.alternatives, key=lambda words: -len(words))
+        )
+        return f"(?:(?:{choices}) )" + ("?" if self.is_optional else "")
+
+
+class _Pattern:
+    """One pattern, read; its regular expression is made when it is first asked for."""
+
+    def __init__(self, phrase: Phrase) -> None:
+        """
+        Raises:
+            ValueError: it names an unknown set.
+        """
+        self._text = phrase.text
+        self._sets = phrase.sets
+        if unknown := set(_SET.findall(self._text)) - self._sets.keys():
+            raise ValueError(f"no set is called {', '.join(sorted(unknown))}")
+
+    @cached_property
+    def _tokens(self) -> list[_Token]:
+        tokens = [self._token(part) for part in self._text.split()]
+        return [token for token in tokens if token.gap or token.alternatives]
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """Over words with one space before, between and behind."""
+        return re.compile("(?<= )" + "".join(token.regex for token in self._tokens))
+
+    def places(self) -> list[list[str]]:
+        """The places that have to be filled, the rarest first, each by the words of which one has to occur there.
+
+        Raises:
+            ValueError: there is no place by which a text can be looked through.
+        """
+        places = sorted((token for token in self._tokens if token.alternatives and not token.is_optional), key=_rarity)
+        if not places or _rarity(places[-1]) < (1, -sys.maxsize):
+            raise ValueError(f"no word, or beginning of {STEM} letters, has to occur: {self._text!r}")
+        return [[max(words, key=_length) for words in place.alternatives] for place in reversed(places)]
+
+    def _token(self, part: str) -> _Token:
+        if part.startswith("~"):
+            return _Token((), gap=int(part[1:] or GAP))
+        return _Token(tuple(self._alternatives(part.removesuffix("?"))), is_optional=part.endswith("?"))
+
+    def _alternatives(self, part: str) -> Iterator[tuple[str, ...]]:
+        for choice in part.split("|"):
+            if choice.startswith("$"):
+                for word in self._sets[choice[1:]]:
+                    yield from self._alternatives(word)
+                continue
+            if words := _folded(choice.replace("_", " ").removesuffix("*")):
+                yield (*words[:-1], words[-1] + "*") if choice.endswith("*") else tuple(words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable(Generic[T]):
+    """A rule with its patterns read; `needs` are its other places, by the words of which one has to occur."""
+
+    meaning: T
+    pattern: _Pattern
+    unless: tuple[_Pattern, ...]
+    needs: tuple[frozenset[str], ...]
+
+
+@cache
+def _folded(words: str) -> list[str]:
+    return words_of(words)
+
+
+def _rarity(token: _Token) -> tuple[int, int]:
+    return min(max(map(_length, words)) for words in token.alternatives), -len(token.alternatives)
+
+
+def _length(word: str) -> int:
+    """How telling a word is: its length, nothing for the commonest; a short beginning cannot be looked up."""
+    if word.endswith("*"):
+        return len(word) - 1 if len(word) > STEM else -1
+    return 1 if word in _COMMON else len(word)
