@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
@@ -61,6 +61,12 @@ demo: $(READY) ## start everything apart from `make run` and play a sample day
 
 bench: $(READY) ## measure throughput beside a plain loop, and latency
 	exec $(BIN)/python -m deploy.bench
+
+model: $(READY) ## train the classifier's model from the examples (about 2 minutes)
+	$(BIN)/python -m router.training.build
+
+scorecard: $(READY) ## measure the classifier on labelled texts and write its score card (DATA=file of JSON lines)
+	$(BIN)/python -m router.training.evaluate $(DATA) --write services/router/SCORECARD.md
 
 up: ## start everything in containers (docker compose), wait until it is healthy
 	deploy/compose up

@@ -36,6 +36,31 @@ def test_a_decision_that_comes_before_its_ticket_waits_for_it(office, say) -> No
     assert office.customer() == {"initial_response": "queued"}
 
 
+@pytest.mark.parametrize("hint", ["machine_mail", "loop"])
+def test_a_machine_is_not_answered(office, say, hint: str) -> None:
+    """HD-63: an answer would only be answered; the team is told all the same."""
+    office.hear(say.created(), say.assigned(suggestions=[{"hint": hint}]))
+    assert office.customer() == {"initial_response": "suppressed"}
+    assert office.told_to("team")
+
+
+@pytest.mark.parametrize("hint", ["duplicate", "spam", "flood"])
+def test_what_may_be_spam_or_a_duplicate_is_answered_until_a_person_closes_it(office, say, hint: str) -> None:
+    """HD-62, HD-64: a suggestion decides nothing."""
+    office.hear(say.created(), say.assigned(suggestions=[{"hint": hint, "of": "T-0"}]))
+    assert office.customer() == {"initial_response": "queued"}
+
+
+def test_that_somebody_of_the_team_took_it_is_no_news_to_the_team(office, say) -> None:
+    """Who else is told now is (R8)."""
+    office.hear(say.created(), say.assigned())
+    told = len(office.told_to("team"))
+    office.hear(say.assigned(decision_id="d-2", replaces="d-1", assignee="ada"))
+    assert len(office.told_to("team")) == told
+    office.hear(say.assigned(decision_id="d-3", replaces="d-2", assignee="ada", also_notified=["legal"]))
+    assert len(office.told_to("team")) > told
+
+
 def test_two_decisions_before_the_ticket_itself_mean_one_answer(office, say) -> None:
     """The topics overtake each other; a claim has one receipt all the same, and one text that waits for its facts (T4)."""
     office.hear(say.assigned(), say.assigned("rights_holder_claim", decision_id="d-2", replaces="d-1", team="legal"))

@@ -16,7 +16,7 @@ from router.domain.ticket import Ticket
 from router.settings import RouterSettings
 from router.store import RoutingUnit
 from shared.events import routing, screening
-from shared.events.envelope import Event, Received, registry
+from shared.events.envelope import Event, Received, registry, rfc3339
 from shared.messaging.kafka import Kafka
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.load import load_policy
@@ -28,6 +28,14 @@ from shared.testing.time import FakeNow
 from shared.vocabulary import TicketId
 
 NOBODY = "127.0.0.1:9"
+KEYS = {
+    "reader": ["tickets:read"],
+    "writer": ["events:write"],
+    "explainer": ["tickets:read", "explain"],
+    "teller": ["explain"],
+    "operator": ["operate"],
+}
+"""What may be done with which key."""
 
 EMITTED = registry([*routing.EVENTS, *screening.EVENTS])
 
@@ -49,6 +57,8 @@ class Router:
     ) -> list[Any]:
         """What is emitted because of the event."""
         fact = event_class.wire_type.rsplit(".", 2)[1]
+        if "occurred_at" in event_class.model_fields:
+            data |= {"occurred_at": rfc3339(occurred_at), "emitted_at": rfc3339(occurred_at)}
         message = wire(event_class, ticket_data(fact, ticket_id, **data), source=source, occurred_at=occurred_at)
         emitted = self._deliver(message)
         ticket, history = self.ticket(ticket_id), list(self.unit.history)
@@ -88,8 +98,8 @@ class Service:
     def __init__(self, database_url: str) -> None:
         self.database = Database(database_url, schema=NAME)
         keys = [
-            {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": [scope]}
-            for name, scope in (("reader", "tickets:read"), ("writer", "events:write"))
+            {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": scopes}
+            for name, scopes in KEYS.items()
         ]
         settings = RouterSettings.model_validate(
             {"kafka_bootstrap_servers": NOBODY, "database_url": database_url, "api_keys": keys}
@@ -115,6 +125,9 @@ class Service:
 
     async def get(self, path: str, *, key: str = "reader", **query: Any) -> httpx2.Response:
         return await self.client.get(path, params=query, headers={"authorization": f"Bearer {key}"})
+
+    async def post(self, path: str, body: Any = None, *, key: str = "operator") -> httpx2.Response:
+        return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
 
     async def rows(self, query: str) -> list[asyncpg.Record]:
         async with self.database.connection() as connection:

@@ -98,6 +98,43 @@ async def hop(bench: Bench, count: int) -> None:
     bench.report("router hop", f"{router:,.0f} events/s", f"plain loop {plain:,.0f}; ratio {ratio}")
 
 
+async def judgement(bench: Bench, count: int) -> None:
+    """What a classification costs a ticket, and the pipeline: the same backlog with and without a category from upstream."""
+    figures = await _cost_of_judging()
+    for what, told in (
+        ("patterns", "patterns"),
+        ("with_category", "with upstream's category"),
+        ("by_words", "by words"),
+    ):
+        cost = figures[what]
+        bench.report(
+            f"classification, {told}",
+            f"median {cost['median']:.0f} µs, p99 {cost['p99']:.0f} µs",
+            f"mean {cost['mean']:.0f}",
+        )
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(REPETITIONS):
+        for with_category, found in rates.items():
+            kafka, database_url = await bench.place()
+            await preload(kafka, count, with_category=with_category)
+            with bench.stack(kafka, database_url, {"router"}):
+                found.append(await drain_rate(kafka, {ROUTING.name: count}))
+    given, judged = (statistics.median(rates[kind]) for kind in (True, False))
+    share = statistics.median(1 - b / a for a, b in zip(rates[True], rates[False], strict=True))
+    bench.report(
+        "router hop, judged by words", f"{judged:,.0f} events/s", f"with a category {given:,.0f}; its share {share:.0%}"
+    )
+
+
+async def _cost_of_judging() -> dict[str, dict[str, float]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "router.training.cost", stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 300)
+    figures: dict[str, dict[str, float]] = json.loads(printed)
+    return figures
+
+
 @contextmanager
 def _plain_loop(kafka: Kafka, database_url: str) -> Any:
     topics = [kafka.topic_prefix + TICKET.name, kafka.topic_prefix + ROUTING.name]
@@ -110,11 +147,12 @@ def _plain_loop(kafka: Kafka, database_url: str) -> Any:
         process.wait()
 
 
-async def preload(kafka: Kafka, count: int) -> None:
+async def preload(kafka: Kafka, count: int, *, with_category: bool = True) -> None:
     """Put tickets on the topic as upstream would."""
     publisher = kafka.publisher()
     for start in range(0, count, PRELOAD_BATCH):
-        events = [ticket(number, "t") for number in range(start, min(start + PRELOAD_BATCH, count))]
+        numbers = range(start, min(start + PRELOAD_BATCH, count))
+        events = [ticket(number, "t", with_category=with_category) for number in numbers]
         await publisher.publish([_message(event) for event in events], deadline_seconds=60)
     await publisher.stop()
 
@@ -334,6 +372,7 @@ async def _run(engines: Engines, directory: Path, arguments: argparse.Namespace)
     parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "latency": lambda: latency(bench, arguments.singles),
         "hop": lambda: hop(bench, arguments.count),
+        "judgement": lambda: judgement(bench, arguments.count // 2),
         "path": lambda: whole_path(bench, arguments.count // 10),
         "intake": lambda: intake(bench, arguments.seconds),
     }
@@ -350,7 +389,7 @@ async def _run(engines: Engines, directory: Path, arguments: argparse.Namespace)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=["latency", "hop", "path", "intake"])
+    parser.add_argument("--only", nargs="*", choices=["latency", "hop", "judgement", "path", "intake"])
     parser.add_argument("--count", type=int, default=60_000, help="tickets in the backlog")
     parser.add_argument("--singles", type=int, default=200, help="events sent one by one")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each HTTP load")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import yaml
 
 from console.services import Services, Unanswered
@@ -45,8 +46,8 @@ class Decisions:
             Unanswered: the file is no such thing, or the router refuses.
         """
         try:
-            changes = yaml.safe_load(file.read_text())
-        except (OSError, yaml.YAMLError):
+            changes = orjson.loads(orjson.dumps(yaml.safe_load(file.read_text()), option=orjson.OPT_NON_STR_KEYS))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, orjson.JSONEncodeError):
             raise Unanswered(f"{file} cannot be read as YAML") from None
         found = self._services.ask("POST", ROUTER, "/v1/drafts", json={"changes": changes, "last": last})
         yield f"{found['changed']} of {found['tickets']} tickets would stand elsewhere under {found['policy_version']}"

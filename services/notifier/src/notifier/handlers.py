@@ -32,10 +32,12 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
 )
-from shared.vocabulary import Team
+from shared.vocabulary import Hint, Team
 
 ACKNOWLEDGED = "acknowledged"
 """How the handling of an incident stands once every role that has to has acknowledged it."""
+
+_OF_MACHINES = (Hint.MACHINE_MAIL, Hint.LOOP)
 
 NOBODY = "nobody"
 """The recipient of a page that found nobody on duty."""
@@ -108,14 +110,22 @@ def on_ticket_restricted(message: Received[TicketRestricted], unit: NotifierUnit
 
 
 def on_routing_assigned(message: Received[RoutingAssigned], unit: NotifierUnit) -> None:
-    """The team is told; the first decision also lets the customer be written to (R8, T3, T4)."""
+    """The team is told; the first decision also lets the customer be written to (R8, T3, T4).
+
+    That somebody of the team took the ticket is no news to the team.
+    """
     event = message.event
     cause = _cause(message, event.decision_id)
     routing = Routing(event.category, event.subcategory, event.team, event.owning_team, event.level)
-    ticket = unit.tickets.get(event.ticket_id).routed(
-        routing, restricted=event.restricted, first=event.replaces is None, cause=cause
+    before = unit.tickets.get(event.ticket_id)
+    ticket = before.routed(routing, restricted=event.restricted, first=event.replaces is None, cause=cause)
+    ticket = replace(
+        ticket,
+        also_notified=event.also_notified,
+        written_by_machine=any(one.hint in _OF_MACHINES for one in event.suggestions),
     )
-    _tell(audience.assigned(ticket, event.also_notified, cause), ticket, unit)
+    if (before.routing, before.also_notified, before.restricted) != (routing, event.also_notified, ticket.restricted):
+        _tell(audience.assigned(ticket, event.also_notified, cause), ticket, unit)
     _tell_customer(ticket, unit)
 
 

@@ -51,6 +51,7 @@ from unnest($1::text[], $2::text[], $3::timestamptz[]) as asked (kind, key, sinc
 cross join lateral (
     select * from sighting
     where sighting.kind = asked.kind and sighting.key = asked.key and sighting.at >= asked.since
+      and (sighting.counts or sighting.kind <> 'ip')
     order by sighting.at desc limit $4
 ) as seen
 """
@@ -61,7 +62,7 @@ select pg_advisory_xact_lock(hashtextextended(key, 7261)) from (select unnest($1
 _SIGHT = """
 insert into sighting (kind, key, ticket_id, requester_id, at, text, counts)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::boolean[])
-on conflict (kind, key, ticket_id) do update set counts = excluded.counts
+on conflict (kind, key, at, ticket_id) do update set counts = excluded.counts where sighting.counts <> excluded.counts
 """
 _FORGET = "delete from sighting where kind = $1 and at < $2"
 _REMEMBER = """
@@ -264,7 +265,8 @@ class RoutingUnit(UnitOfWork):
                 asked[kind, key] = min(asked.get((kind, key), since), since)
         if len(created) < len(messages):
             for row in await self.connection.fetch(_SIGHTED_OF, list(ids)):
-                asked.setdefault((Kind(row["kind"]), row["key"]), self.now - 2 * window_of(Kind.IP, self.policy))
+                sought, since = (Kind(row["kind"]), row["key"]), self.now - 2 * window_of(Kind.IP, self.policy)
+                asked[sought] = min(asked.get(sought, since), since)
         properties = [key for kind, key in asked if kind is Kind.IP]
         if properties:
             await self.connection.execute(_ONE_AT_A_TIME, properties)
@@ -273,7 +275,7 @@ class RoutingUnit(UnitOfWork):
             [kind for kind, _ in asked],
             [key for _, key in asked],
             list(asked.values()),
-            _SIGHTED_AT_MOST,
+            max(_SIGHTED_AT_MOST, self.policy.hygiene.flood_tickets),
         )
         for row in rows:
             self.sightings.loaded(Sighting(Kind(row["kind"]), *list(row.values())[1:]))

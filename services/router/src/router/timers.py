@@ -4,7 +4,7 @@ from router.domain.assignment import assign
 from router.handlers.tickets import assign_to
 from router.store import RoutingUnit
 from shared.messaging.unit_of_work import UnitsOfWork
-from shared.vocabulary import TicketId
+from shared.vocabulary import Team, TicketId
 
 TAKEN_AT_ONCE = 200
 HOUSE_EVERY_SECONDS = 3600.0
@@ -20,14 +20,14 @@ async def assign_waiting(units: UnitsOfWork[RoutingUnit]) -> bool:
         if not teams or not await unit.alone():
             return False
         loads = await unit.loads(teams)
-        taken: dict[TicketId, str] = {}
+        taken: dict[TicketId, tuple[Team, str]] = {}
         for team, members in teams.items():
             waiting = await unit.waiting(team, [member.id for member in members], TAKEN_AT_ONCE)
-            taken |= {one.ticket_id: one.member for one in assign(waiting, members, loads[team], unit.now)}
+            taken |= {one.ticket_id: (team, one.member) for one in assign(waiting, members, loads[team], unit.now)}
         await unit.load_tickets(taken)
-        for ticket_id, member in taken.items():
+        for ticket_id, (team, member) in taken.items():
             ticket = unit.tickets.get(ticket_id)
-            if ticket.is_open:
+            if ticket.is_open and ticket.in_force.placement.team is team:  # it may have moved before its row was locked
                 assign_to(ticket, member, unit, seed=f"{ticket_id}|{ticket.in_force.number + 1}")
     return len(taken) >= TAKEN_AT_ONCE
 

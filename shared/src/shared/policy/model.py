@@ -12,8 +12,9 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from shared.policy.patterns import Patterns, Phrase, Rule
 from shared.vocabulary import (
@@ -156,7 +157,7 @@ class Escalation(_Part):
     same_trouble: Several
     replies_before_persisting: int = Field(ge=1)
     """A customer who writes again after so many replies of Level 1 still has the trouble (E1)."""
-    high_profile_ips: frozenset[str] = frozenset()
+    high_profile_ips: Annotated[frozenset[str], PlainSerializer(sorted, return_type=list[str])] = frozenset()
     """Ids or names of intellectual property that legal looks at in any case (E2)."""
 
 
@@ -196,10 +197,18 @@ class Holidays(_Part):
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-class WorkingHours(_Part):
-    """When a member is there."""
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):
+        raise ValueError("not a time zone") from None
+    return name
 
-    zone: str
+
+class WorkingHours(_Part):
+    """When a member is there, by the clocks of the zone."""
+
+    zone: Annotated[str, AfterValidator(_zone)]
     opening_hours: dict[str, tuple[Window, ...]]
 
     @model_validator(mode="after")
@@ -261,6 +270,8 @@ class Clocks(_Part):
 
 
 def _severity(value: Any) -> Any:
+    if isinstance(value, str) and value.upper() not in Severity.__members__:
+        raise ValueError("not a severity")
     return Severity[value.upper()] if isinstance(value, str) else value
 
 

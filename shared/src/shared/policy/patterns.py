@@ -111,13 +111,12 @@ class Patterns(Generic[T]):
             for phrase in rule.unless:
                 if (id(phrase.sets), phrase.text) not in exceptions:
                     exceptions[id(phrase.sets), phrase.text] = _Pattern(phrase)
-            anchor, *others = pattern.places()
+            anchor, *_ = pattern.places()
             self._rules.append(
                 _Readable(
                     rule.meaning,
                     pattern,
                     tuple(exceptions[id(phrase.sets), phrase.text] for phrase in rule.unless),
-                    tuple(frozenset(place) for place in others if not any("*" in word for word in place)),
                 )
             )
             for word in anchor:
@@ -153,7 +152,7 @@ class Patterns(Generic[T]):
                 stems = {word[:STEM] for word in seen}
                 suspects.update(index for stem in self._by_stem.keys() & stems for index in self._by_stem[stem])
             rules = self._rules
-            suspects = {index for index in suspects if not any(map(seen.isdisjoint, rules[index].needs))}
+            suspects = {index for index in suspects if not any(map(seen.isdisjoint, rules[index].pattern.needs))}
             if suspects:
                 yield _Reading(plain, f" {' '.join(words)} "), suspects
 
@@ -191,9 +190,11 @@ def _is_taken_back(unless: tuple["_Pattern", ...], span: tuple[int, int], readin
     start, end = span
     begin, finish = reading.sentences_around(start, end)
     around = reading.whole[begin:finish]
+    words = set(around.split())
     return any(
         begin + other.start() <= start and end <= begin + other.end()
         for exception in unless
+        if not any(map(words.isdisjoint, exception.needs))
         for other in exception.regex.finditer(around)
     )
 
@@ -212,7 +213,7 @@ def readings(text: str) -> Iterator[tuple[str, list[str]]]:
     if (
         _MASK.search(text)
         or any(map(text.casefold().__contains__, _STRETCHED))
-        or sum(len(word) == 1 for word in words) >= _ONE_BY_ONE_AT_LEAST
+        or list(map(len, words)).count(1) >= _ONE_BY_ONE_AT_LEAST
     ):
         plain = _ONE_BY_ONE.sub(lambda found: _SEPARATOR.sub("", found[0]), text.casefold())
         plain = _MASKED.sub(lambda found: found[0].rstrip("!?.,;:*|").translate(_LETTERS), plain)
@@ -268,6 +269,13 @@ class _Pattern:
         """Over words with one space before, between and behind."""
         return re.compile("(?<= )" + "".join(token.regex for token in self._tokens))
 
+    @cached_property
+    def needs(self) -> tuple[frozenset[str], ...]:
+        """The places that a set of words can be compared with: of each one word has to occur."""
+        tokens = (token for token in self._tokens if token.alternatives and not token.is_optional)
+        places = ([max(words, key=_length) for words in token.alternatives] for token in tokens)
+        return tuple(frozenset(place) for place in places if not any("*" in word for word in place))
+
     def places(self) -> list[list[str]]:
         """The places that have to be filled, the rarest first, each by the words of which one has to occur there.
 
@@ -296,12 +304,11 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class _Readable(Generic[T]):
-    """A rule with its patterns read; `needs` are its other places, by the words of which one has to occur."""
+    """A rule with its patterns read."""
 
     meaning: T
     pattern: _Pattern
     unless: tuple[_Pattern, ...]
-    needs: tuple[frozenset[str], ...]
 
 
 @cache

@@ -176,6 +176,8 @@ def _refusal(ticket: Ticket, released: bool) -> Verdict | None:
         return Verdict(State.SUPPRESSED, Reason.NO_ADDRESS)
     if is_machine(email):
         return Verdict(State.SUPPRESSED, Reason.MACHINE_ADDRESS)
+    if ticket.written_by_machine and not released:
+        return Verdict(State.SUPPRESSED, Reason.MACHINE_MAIL)
     return None
 
 

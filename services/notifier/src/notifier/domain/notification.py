@@ -71,6 +71,7 @@ class Reason(StrEnum):
     SAFETY_TICKET = "safety_ticket"
     NO_ADDRESS = "no_address"
     MACHINE_ADDRESS = "machine_address"
+    MACHINE_MAIL = "machine_mail"
     AMBIGUOUS = "ambiguous"
     TICKET_CLOSED = "ticket_closed"
     OUTDATED = "outdated"

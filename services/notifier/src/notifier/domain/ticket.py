@@ -87,8 +87,12 @@ class Ticket:
     id: str
     customer: Customer | None = None
     routing: Routing | None = None
+    also_notified: tuple[Team, ...] = ()
+    """Who else was told of the decision in force."""
     restricted: bool = False
     closed: bool = False
+    written_by_machine: bool = False
+    """Whether the router took it for a machine's mail: an answer would only be answered (HD-63)."""
     claimed: bool = False
     """Whether it was ever found to be a rights-holder claim: its receipt goes out once (T4)."""
     resolved_at: datetime | None = None

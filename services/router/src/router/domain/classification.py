@@ -283,8 +283,8 @@ class Classifier:
     def _of_sentences(self, sentences: Sentences) -> Iterator[Topic]:
         """What single sentences of a longer text are surely about (C5)."""
         numbers = self.policy.classification
-        parts = (part for sentence in sentences for part in _parts_of(sentence))
-        long_enough = [part for part in parts if len(part) >= WORDS_OF_A_SENTENCE][:SENTENCES_READ]
+        parts = dict.fromkeys(tuple(part) for sentence in sentences for part in _parts_of(sentence))
+        long_enough = [list(part) for part in parts if len(part) >= WORDS_OF_A_SENTENCE][:SENTENCES_READ]
         if len(long_enough) < 2:
             return
         for likelihoods in self._model.of_each(long_enough):

@@ -117,6 +117,7 @@ class Model:
         self._rows = np.hstack([parameters.weights * strengths, strengths**2]).astype(np.float32)
         """Of each feature what it adds to the scores, and to the square of the text's length."""
         self._words: dict[str, int] = {}
+        self._telling: dict[tuple[str, int], str] = {}
         self._sums = np.zeros((1024, _OUTPUTS + 1), dtype=np.float32)
 
     def likelihoods(self, sentences: Sentences, rules: Iterable[str] = ()) -> Likelihoods:
@@ -143,12 +144,17 @@ class Model:
 
     def _feature_id(self, word: str, column: int) -> str:
         """The known feature of the word that says most, by its number in the model."""
+        if (known_id := self._telling.get((word, column))) is not None:
+            return known_id
         known = [index for name in features_of_word(word) if (index := self._index.get(name)) is not None]
-        return f"feature.{max(known, key=lambda index: float(self._rows[index, column]))}"
+        found = f"feature.{max(known, key=lambda index: float(self._rows[index, column]))}"
+        self._telling[word, column] = found
+        return found
 
     def _sum(self, sentences: Sentences, rules: Iterable[str]) -> Floats:
         if len(self._words) > WORDS_REMEMBERED:
             self._words.clear()
+            self._telling.clear()
         rows = [self._row_of(word) for word in {word for sentence in sentences for word in sentence}]
         names = {pair for sentence in sentences for pair in pairs_of(sentence)}
         names.update(map(feature_of_rule, rules))

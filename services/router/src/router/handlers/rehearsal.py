@@ -5,7 +5,7 @@ happened.
 """
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from router.domain.classification import Classifier
 from router.domain.routing import Placement
 from router.store import RoutingUnit
 from shared.errors import InvalidMessage, UnknownTicket
-from shared.events.envelope import Event, Received, Record, decode
+from shared.events.envelope import Event, Received, Record, decode, rfc3339
 from shared.events.topics import SLA, TICKET
 from shared.runtime.database import Connection
 from shared.vocabulary import TicketId
@@ -29,13 +29,25 @@ _NOBODY = cast(Connection, None)
 """Handlers never see a connection."""
 _OF_THE_MOMENT = ("emitted_at", "decision_id", "replaces", "assignee", "watchers", "suggestions")
 """What says when and in which row a decision was taken, who of the team had it, and what else its requester wrote."""
+_STANDS = ("category", "subcategory", "team", "owning_team", "also_notified")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Another policy comes into force: before the event that led to the decision after so many about a ticket."""
+
+    ticket_id: str
+    after: int
+    occurred_at: str
+    classifier: Classifier
 
 
 class Rehearsal:
     """Handlers at work on tickets that exist in memory only."""
 
-    def __init__(self, handlers: Handlers, classifier: Classifier, now: datetime) -> None:
+    def __init__(self, handlers: Handlers, classifier: Classifier, now: datetime, turns: Iterable[Turn] = ()) -> None:
         self._handlers = handlers
+        self._turns = deque(turns)
         self._unit = RoutingUnit(_NOBODY, now, classifier)
         self._known: set[bytes] = set()
         self._waiting: dict[str, list[Received[Event]]] = defaultdict(list)
@@ -66,6 +78,7 @@ class Rehearsal:
 
     def _handle(self, message: Received[Event]) -> None:
         """One event; what speaks of a ticket not seen yet is handled right after its first event (L13)."""
+        self._turn(message)
         self._unit.because_of(message)
         try:
             self._handlers[type(message.event)](message, self._unit)
@@ -76,6 +89,15 @@ class Rehearsal:
             return
         for waiting in self._waiting.pop(message.event.key, ()):
             self._handle(waiting)
+
+    def _turn(self, message: Received[Event]) -> None:
+        """A decision happened when the fact happened that caused it: that tells the event."""
+        if self._turns:
+            turn = self._turns[0]
+            decided = sum(entry.ticket_id == turn.ticket_id for entry in self._unit.history)
+            if (decided, rfc3339(message.occurred_at)) == (turn.after, turn.occurred_at):
+                self._turns.popleft()
+                self._unit.classifier, self._unit.policy = turn.classifier, turn.classifier.policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +141,12 @@ def differences(recorded: list[dict[str, Any]], again: list[dict[str, Any]]) -> 
 
 
 def without_assignments(decisions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the log decides: who of the team took a ticket is decided by the hour."""
+    """What the log decides: who of the team took a ticket is decided by the hour, and leaves it where it stands."""
     told = [{name: value for name, value in one.items() if name not in _OF_THE_MOMENT} for one in decisions]
-    return [
-        one
-        for place, one in enumerate(told)
-        if place == 0 or _placed(one) != _placed(told[place - 1]) or _is_moved(one)
-    ]
+    return [one for place, one in enumerate(told) if place == 0 or _stands(one) != _stands(told[place - 1])]
 
 
-def _placed(decision: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in decision.items() if name != "occurred_at"}
-
-
-def _is_moved(decision: dict[str, Any]) -> bool:
-    return not str(decision["type"]).endswith("routing.assigned.v1")
+def _stands(decision: dict[str, Any]) -> list[Any]:
+    """Where a ticket stands after a decision, whichever way it says so; see `Placement.equals`."""
+    level = decision.get("level", decision.get("to_level"))
+    return [level, decision.get("restricted", False), *(decision.get(name) for name in _STANDS)]

@@ -358,7 +358,9 @@ def _decide(ticket: Ticket, message: Received[Any], unit: RoutingUnit, texts: tu
     else:
         event = RoutingDeescalated(**_moved(ticket, decision, before, message, unit))
     unit.tickets.save(ticket)
-    explanation = unit.classifier.explain(texts, ticket.classification) if texts and not ticket.restricted else None
+    by_words = bool(ticket.classification.evidence or ticket.classification.alternatives)
+    is_explained = bool(texts) and by_words and not ticket.restricted
+    explanation = unit.classifier.explain(texts, ticket.classification) if is_explained else None
     unit.decide(decision, event, occurred_at=message.occurred_at, explanation=explanation)
 
 

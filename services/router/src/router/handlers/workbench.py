@@ -15,7 +15,7 @@ import orjson
 from router.domain.classification import Classifier
 from router.domain.model import Model, Parameters
 from router.domain.ticket import Ticket
-from router.handlers.rehearsal import Handlers, Moved, Rehearsal, differences, without_assignments
+from router.handlers.rehearsal import Handlers, Moved, Rehearsal, Turn, differences, without_assignments
 from router.store import RoutedTickets
 from shared.errors import Refusal, TransientFailure
 from shared.events.envelope import Record
@@ -105,14 +105,8 @@ class Workbench:
         versions = list(dict.fromkeys(str(decision["policy_version"]) for decision in recorded))
         async with self._undisturbed():
             records = [record async for record in self._of_company(ticket, recorded)]
-            again: list[dict[str, Any]] = []
-            for version in versions:
-                policy = self._policy if version == self._policy.version else await self._routed.policy(version)
-                if policy is None:
-                    raise PolicyNotKept
-                played = await asyncio.to_thread(self._play, policy, records)
-                decided = without_assignments(played.decisions(ticket_id))[len(again) :]
-                again += decided if version == versions[-1] else decided[: _count(recorded, version)]
+            policies = {version: await self._policy_of(version) for version in versions}
+            again = await asyncio.to_thread(self._decide_again, ticket_id, recorded, policies, records)
         return Recomputed(
             policy_versions=tuple(versions),
             classifier_versions=tuple(
@@ -141,6 +135,27 @@ class Workbench:
                 trial.moved.append(Moved(ticket_id, before, after))
         return trial
 
+    async def _policy_of(self, version: str) -> Policy:
+        policy = self._policy if version == self._policy.version else await self._routed.policy(version)
+        if policy is None:
+            raise PolicyNotKept
+        return policy
+
+    def _decide_again(
+        self, ticket_id: str, recorded: list[dict[str, Any]], policies: Mapping[str, Policy], records: list[Record]
+    ) -> list[dict[str, Any]]:
+        """From the log, each decision under the policy of its time."""
+        classifiers = {version: Classifier(policy, Model(self._parameters)) for version, policy in policies.items()}
+        versions = [str(decision["policy_version"]) for decision in recorded]
+        turns = [
+            Turn(ticket_id, number, str(recorded[number]["occurred_at"]), classifiers[version])
+            for number, version in enumerate(versions)
+            if number and version != versions[number - 1]
+        ]
+        rehearsal = Rehearsal(self._handlers, classifiers[versions[0]], self._now(), turns)
+        rehearsal.play(records)
+        return without_assignments(rehearsal.decisions(ticket_id))
+
     def _play(self, policy: Policy, records: list[Record]) -> Rehearsal:
         rehearsal = Rehearsal(self._handlers, Classifier(policy, Model(self._parameters)), self._now())
         rehearsal.play(records)
@@ -155,7 +170,7 @@ class Workbench:
                 records.append(record)
                 if _type_of(record) == TicketCreated.wire_type:
                     latest.append((record.timestamp, record.key.decode(errors="replace")))
-        ids = list(dict.fromkeys(ticket_id for _, ticket_id in sorted(latest)[-last:]))
+        ids = list(dict.fromkeys(ticket_id for _, ticket_id in sorted(latest)))[-last:]
         wanted = set(ids)
         return [record for record in records if record.key.decode(errors="replace") in wanted], ids
 
@@ -182,10 +197,6 @@ class Workbench:
                 yield
         except TimeoutError as late:
             raise TransientFailure("the log is too long for one question") from late
-
-
-def _count(recorded: list[dict[str, Any]], version: str) -> int:
-    return sum(decision["policy_version"] == version for decision in recorded)
 
 
 def _type_of(record: Record) -> str:

@@ -25,9 +25,8 @@ def upgrade() -> None:
             at timestamptz not null,
             text bytea not null,
             counts boolean not null,
-            primary key (kind, key, ticket_id)
+            primary key (kind, key, at, ticket_id)
         );
-        create index sighting_by_time on sighting (kind, key, at desc);
         create index sighting_by_ticket on sighting (ticket_id) where kind = 'ip';
         create index sighting_by_age on sighting using brin (at);
         create table feedback (
