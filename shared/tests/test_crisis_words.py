@@ -2,6 +2,7 @@
 
 import re
 from operator import attrgetter
+from time import process_time
 
 import pytest
 
@@ -167,3 +168,33 @@ class TestPatterns:
         """When the policy is loaded, not when a ticket comes."""
         with pytest.raises(ValueError, match=re.escape(problem)):
             Patterns([Rule("x", Phrase(pattern))])
+
+
+class TestTheLongestTexts:
+    """256 KiB are looked through in a second or two, whatever stands in them (S6: nothing waits behind a text)."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "a " * 128_000,
+            "1 " * 128_000,
+            "x" * 256_000,
+            "k1ll " * 50_000,
+            "a*b" * 80_000,
+            "a b c d " * 32_000,
+            ".,;" * 80_000,
+        ]
+        + ["he my kid hit me " * 15_000, "\u200b" * 80_000, "i am so very " * 19_000],
+        ids=lambda text: ascii(text[:10]),
+    )
+    def test_take_no_longer_for_being_odd(self, words: CrisisWords, text: str) -> None:
+        """Linear in their length: once these took minutes."""
+        started = process_time()
+        words.find(text)
+        assert process_time() - started < 5
+
+    def test_hide_nothing(self, words: CrisisWords) -> None:
+        """At the beginning, in the middle, at the end, and across the border of two parts."""
+        filler = [f"word{number}" for number in range(20_000)]
+        for place in (0, 299, 300, 301, 10_000, 20_000):
+            assert words.find(" ".join([*filler[:place], "I", "want", "to", "kill", "myself", *filler[place:]])), place

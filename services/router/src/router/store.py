@@ -32,12 +32,12 @@ _LOAD = """
 select version, document from ticket where ticket_id = any($1::text[]) order by ticket_id for update
 """
 _SAVE = """
-insert into ticket as kept (ticket_id, version, team, level, assignee, is_open, is_load, due_at, created_at, document)
+insert into ticket as kept (ticket_id, version, team, level, assignee, is_assignable, is_load, due_at, created_at, document)
 select * from unnest($1::text[], $2::int[], $3::text[], $4::smallint[], $5::text[], $6::boolean[], $7::boolean[],
                      $8::timestamptz[], $9::timestamptz[], $10::bytea[])
 on conflict (ticket_id) do update
 set version = excluded.version, team = excluded.team, level = excluded.level, assignee = excluded.assignee,
-    is_open = excluded.is_open, is_load = excluded.is_load, due_at = excluded.due_at, document = excluded.document
+    is_assignable = excluded.is_assignable, is_load = excluded.is_load, due_at = excluded.due_at, document = excluded.document
 where kept.version = excluded.version - 1
 """
 _APPEND = """
@@ -83,11 +83,11 @@ where at >= $1 group by 1, 2, 3 order by 1, 4 desc, 2, 3
 """
 _LOADS = """
 select team, assignee, count(*) filter (where is_load) as carried from ticket
-where is_open and assignee is not null and team = any($1::text[]) group by team, assignee
+where is_assignable and assignee is not null and team = any($1::text[]) group by team, assignee
 """
 _WAITING = """
 select ticket_id, due_at, created_at from ticket
-where is_open and team = $1 and (assignee is null or not (assignee = any($2::text[])))
+where is_assignable and team = $1 and (assignee is null or not (assignee = any($2::text[])))
 order by due_at nulls last, created_at limit $3
 """
 _FIND = "select document from ticket where ticket_id = $1"
@@ -199,6 +199,10 @@ class Tickets:
         if self._tickets.get(ticket.ticket_id) != ticket:
             self._tickets[ticket.ticket_id] = ticket
             self.changed.add(ticket.ticket_id)
+
+    def rewrite(self, ticket: Ticket) -> None:
+        """Write a ticket as it is: its columns say something else."""
+        self.changed.add(ticket.ticket_id)
 
     def to_write(self) -> list[tuple[Ticket, int]]:
         """The changed tickets with their next version, in the order in which rows are locked."""
@@ -370,7 +374,7 @@ def _columns(rows: Iterable[tuple[Ticket, int]]) -> list[list[object]]:
             ticket.in_force.placement.team,
             ticket.in_force.placement.level,
             ticket.assignee,
-            ticket.is_open,
+            ticket.is_assignable,
             ticket.is_load,
             ticket.due_at,
             ticket.created_at,

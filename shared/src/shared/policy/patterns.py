@@ -21,7 +21,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -30,6 +30,10 @@ V = TypeVar("V")
 
 GAP = 3
 """How many words `~` may stand for."""
+LONG = 4000
+PART_WORDS = 300
+OVERLAP_WORDS = 40
+"""A text of more letters is looked through in parts of so many words, which share so many with the one before."""
 STEM = 4
 """By how many letters a word is looked up where a pattern gives only its beginning."""
 
@@ -42,9 +46,9 @@ _STRETCHED = tuple(letter * 3 for letter in "aeioulstrnmdyh")
 _ONE_BY_ONE_AT_LEAST = 4
 """What shows a disguise: a digit or sign before a letter, a letter three times, letters one by one."""
 _LETTERS = str.maketrans("013457@$!|+", "oieastasiit", "*")
-_MASKED = re.compile(r"(?=[^\s]*[^\W\d_])(?=[^\s]*[0-9@$!|*+])\S+")
+_TOKEN = re.compile(r"\S+")
 _STARRED = re.compile(r"[^\W\d_]+\*[^\W\d_]+")
-_ONE_BY_ONE = re.compile(r"\b\w(?:[\s.\-_*]+\w\b){3,}")
+_ONE_BY_ONE = re.compile(r"\b\w(?:[\s.\-_*]+\w\b){3,40}")
 _REPEATED_L = re.compile("l{3,}")
 _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
@@ -128,23 +132,24 @@ class Patterns(Generic[T]):
     def find(self, *texts: str) -> tuple[T, ...]:
         """What the matching rules stand for, each rule once, in the order of the rules."""
         indices: set[int] = set()
-        for text in texts:
-            for reading, suspects in self._suspects(text):
-                indices.update(index for index in suspects if index not in indices and self._span(index, reading))
+        for reading, suspects in self._all_suspects(texts):
+            indices.update(index for index in suspects if index not in indices and self._span(index, reading))
         return tuple(self._rules[index].meaning for index in sorted(indices)) if indices else ()
 
     def explain(self, *texts: str) -> tuple[Found[T], ...]:
         """The same, with the words that matched."""
         spans: dict[int, str] = {}
-        for text in texts:
-            for reading, suspects in self._suspects(text):
-                for index in suspects:
-                    if index not in spans and (span := self._span(index, reading)):
-                        spans[index] = reading.whole[span[0] : span[1]].strip()
+        for reading, suspects in self._all_suspects(texts):
+            for index in suspects:
+                if index not in spans and (span := self._span(index, reading)):
+                    spans[index] = reading.whole[span[0] : span[1]].strip()
         return tuple(Found(self._rules[index].meaning, spans[index]) for index in sorted(spans))
 
+    def _all_suspects(self, texts: Iterable[str]) -> Iterator[tuple["_Reading", set[int]]]:
+        return (found for text in texts for part in _parts(text) for found in self._suspects(part))
+
     def _suspects(self, text: str) -> Iterator[tuple["_Reading", set[int]]]:
-        """Each reading of the text, with the rules whose places can all be filled from it."""
+        """Each reading of a text, with the rules whose places can all be filled from it."""
         for plain, words in readings(text):
             seen = set(words)
             suspects = {index for word in self._by_word.keys() & seen for index in self._by_word[word]}
@@ -199,6 +204,29 @@ def _is_taken_back(unless: tuple["_Pattern", ...], span: tuple[int, int], readin
     )
 
 
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts that overlap, each different one once: a place is looked for near its neighbours only."""
+    if len(text) <= LONG:
+        yield text
+        return
+    seen: set[str] = set()
+    part: list[str] = []
+    for sentence in _SENTENCE.split(text):
+        for words in _split(sentence.split()):
+            part += words
+            if len(part) >= PART_WORDS:
+                if (whole := " ".join(part)) not in seen:
+                    seen.add(whole)
+                    yield whole
+                part = part[-OVERLAP_WORDS:]
+    yield " ".join(part)
+
+
+def _split(words: list[str]) -> Iterator[list[str]]:
+    """At most a part at a time."""
+    return (words[start : start + PART_WORDS] for start in range(0, len(words), PART_WORDS))
+
+
 def words_of(text: str) -> list[str]:
     """The words without case, accents and invisible characters: `Schlägt` and `SCHLAGT` are the same word."""
     if text.isascii():  # three times faster than the expression
@@ -216,10 +244,19 @@ def readings(text: str) -> Iterator[tuple[str, list[str]]]:
         or list(map(len, words)).count(1) >= _ONE_BY_ONE_AT_LEAST
     ):
         plain = _ONE_BY_ONE.sub(lambda found: _SEPARATOR.sub("", found[0]), text.casefold())
-        plain = _MASKED.sub(lambda found: found[0].rstrip("!?.,;:*|").translate(_LETTERS), plain)
+        plain = _TOKEN.sub(_unmasked, plain)
         plain = _REPEATED.sub(r"\1", _REPEATED_L.sub("ll", plain))
         if (unmasked := words_of(plain)) != words:
             yield plain, unmasked + [word for token in _STARRED.findall(text.casefold()) for word in _unstarred(token)]
+
+
+def _unmasked(found: re.Match[str]) -> str:
+    """A word with its digits and signs as the letters they stand for; what has none, or no letter, stays."""
+    token = found[0]
+    if not _MASK.search(token):
+        return token
+    core = token.rstrip("!?.,;:*|")
+    return core.translate(_LETTERS) + token[len(core) :].replace("*", "")
 
 
 def _unstarred(token: str) -> Iterator[str]:
@@ -311,7 +348,7 @@ class _Readable(Generic[T]):
     unless: tuple[_Pattern, ...]
 
 
-@cache
+@lru_cache(maxsize=100_000)
 def _folded(words: str) -> list[str]:
     return words_of(words)
 

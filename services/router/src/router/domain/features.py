@@ -15,6 +15,9 @@ _SHORTEST, _LONGEST = 3, 5
 MAX_WORDS = 4000
 """Of a longer text the model reads the beginning; the policy's patterns read all of it."""
 
+MAX_LETTERS = 40
+"""Of a longer word the beginning."""
+
 WORD, LETTERS, PAIR, RULE = "w", "c", "b", "r"
 """The kinds of features; a feature is named `<kind>:<what>`."""
 
@@ -39,7 +42,7 @@ def features_of_word(word: str) -> Iterator[str]:
     """The word itself, and each run of three to five letters in it, its borders marked."""
     yield f"{WORD}:{word}"
     if len(word) >= _SHORTEST:
-        marked = f"<{word}>"
+        marked = f"<{word[:MAX_LETTERS]}>"
         for length in range(_SHORTEST, _LONGEST + 1):
             for start in range(len(marked) - length + 1):
                 yield f"{LETTERS}:{marked[start : start + length]}"

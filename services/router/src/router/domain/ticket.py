@@ -148,9 +148,19 @@ class Ticket:
         return min(self.due.values(), default=None)
 
     @property
+    def is_assignable(self) -> bool:
+        """Whether somebody of its team may take it: of a restricted ticket nothing more is said (S9)."""
+        return self.is_open and not self.restricted
+
+    @property
     def is_load(self) -> bool:
-        """Whether its clock runs (HD-58)."""
-        return self.is_open and not self.waits_for_customer
+        """Whether its clock runs (HD-58): waiting for the customer pauses it, but not with safety and legal (L9)."""
+        return self.is_open and (not self.waits_for_customer or self._never_pauses)
+
+    @property
+    def _never_pauses(self) -> bool:
+        placement = self.in_force.placement
+        return placement.category is Category.SAFETY or placement.team in (Team.LEGAL, Team.LEGAL_COMPLIANCE)
 
     @property
     def is_dispute(self) -> bool:
@@ -316,6 +326,8 @@ class Ticket:
             lowered_to=None,
             related=(),
             suggestions=(),
+            assignee=None,
+            watchers=(),
         )
 
     def resolved(self, at: datetime) -> Self:

@@ -312,8 +312,8 @@ def _joined(ticket: Ticket, mine: Sighting, several: Several, message: Received[
 
 
 def _unless_known(ticket: Ticket, others: tuple[TicketId, ...], criterion: Criterion, unit: RoutingUnit) -> Ticket:
-    """What is raised already is not raised again, and hears of no newcomer."""
-    if any(met.criterion is criterion for met in ticket.criteria):
+    """What is raised already, or was lowered by a person since (R9), is not raised again and hears of no newcomer."""
+    if ticket.lowered_to is not None or any(met.criterion is criterion for met in ticket.criteria):
         return ticket
     return ticket.one_of(others, criterion, unit.policy)
 

@@ -11,11 +11,11 @@ def upgrade() -> None:
         """
         alter table ticket
             add column assignee text,
-            add column is_open boolean not null default true,
+            add column is_assignable boolean not null default true,
             add column is_load boolean not null default true,
             add column due_at timestamptz,
             add column created_at timestamptz not null default now();
-        create index ticket_by_queue on ticket (team, due_at) where is_open;
+        create index ticket_by_queue on ticket (team, due_at) where is_assignable;
         alter table decision add column explanation bytea;
         create table sighting (
             kind text not null,
