@@ -9,9 +9,8 @@ import asyncpg
 import httpx2
 import pytest
 
-from router.app import NAME, SUBSCRIPTIONS, build, shipped_parameters
+from router.app import NAME, SUBSCRIPTIONS, build, classifier_of
 from router.domain.classification import Classifier
-from router.domain.model import Model
 from router.domain.ticket import Ticket
 from router.settings import RouterSettings
 from router.store import RoutingUnit
@@ -84,7 +83,7 @@ def policy() -> Policy:
 
 @pytest.fixture(scope="session")
 def classifier(policy: Policy) -> Classifier:
-    return Classifier(policy, Model(shipped_parameters()))
+    return classifier_of(policy)
 
 
 @pytest.fixture
@@ -107,7 +106,7 @@ class Service:
         kafka = Kafka(settings.kafka_bootstrap_servers)
         self.app = build(settings, now=FakeNow(), kafka=kafka, bulk=self.database, urgent=self.database)
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app.api), base_url="http://router")
-        classifier = Classifier(settings.policy(), Model(shipped_parameters()))
+        classifier = classifier_of(settings.policy())
         self.units = UnitsOfWork(
             self.database,
             lambda connection, at: RoutingUnit(connection, at, classifier),

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.app import SUBSCRIPTIONS, shipped_parameters
+from router.app import SUBSCRIPTIONS, classifier_of
 from router.domain.assignment import Waiting, assign, is_at_work
-from router.domain.classification import Classifier
-from router.domain.model import Model
 from router.domain.ticket import Ticket
 from router.handlers.tickets import assign_to
 from router.store import RoutedTickets, RoutingUnit
@@ -268,7 +266,7 @@ class Desk:
 
     def staff(self, *members: Member) -> None:
         """From here on these are the team."""
-        classifier = Classifier(with_members(load_policy(), *members), Model(shipped_parameters()))
+        classifier = classifier_of(with_members(load_policy(), *members))
         self.service.units = UnitsOfWork(
             self.service.database,
             lambda connection, at: RoutingUnit(connection, at, classifier),

@@ -1,7 +1,7 @@
 """The page to read first: which event goes to which handler, and what runs in this process."""
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -98,7 +98,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], RoutingUnit], None]
 def build(settings: RouterSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
     """The router, wired. What asks for screening leaves over a relay of its own and waits behind nothing (S7)."""
     policy = settings.policy()
-    classifier = Classifier(policy, Model(shipped_parameters()))
+    classifier = classifier_of(policy)
     relays = {Lane.BULK: Relay(bulk, kafka, Lane.BULK), Lane.URGENT: Relay(urgent, kafka, Lane.URGENT)}
     units = UnitsOfWork(
         bulk,
@@ -126,6 +126,12 @@ def build(settings: RouterSettings, *, now: Now, kafka: Kafka, bulk: Database, u
 def shipped_parameters() -> Parameters:
     """The model that ships, as `make model` wrote it."""
     return Parameters.from_bytes((files("router.training") / "model.npz").read_bytes())
+
+
+@lru_cache(maxsize=4)
+def classifier_of(policy: Policy) -> Classifier:
+    """The patterns of a policy and the model that ships, read and compiled once a process."""
+    return Classifier(policy, Model(shipped_parameters()))
 
 
 def _concerns(policy: Policy) -> Callable[[Event], bool]:

@@ -438,6 +438,9 @@ class Policy(_Part):
         ladders = self.routing.teams.values()
         return frozenset(team for ladder in ladders for team in (ladder.owner, *ladder.levels.values()))
 
+    def __hash__(self) -> int:
+        return hash(self.version)
+
     @cached_property
     def version(self) -> str:
         """`<id>@<first 12 hex digits of the hash of all numbers>`."""
