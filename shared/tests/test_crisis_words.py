@@ -162,7 +162,13 @@ class TestPatterns:
         assert (found.rule, found.words) == ("x", "want to die")
 
     @pytest.mark.parametrize(
-        ("pattern", "problem"), [("$nobody dies", "nobody"), ("~ really?", "no word"), ("i*", "no word")]
+        ("pattern", "problem"),
+        [
+            ("$nobody dies", "nobody"),
+            ("~ really?", "no word"),
+            ("i*", "no word"),
+            ("die ~99 now", "at most 20"),
+        ],
     )
     def test_that_cannot_be_looked_up_are_refused(self, pattern: str, problem: str) -> None:
         """When the policy is loaded, not when a ticket comes."""

@@ -575,16 +575,6 @@ async def test_members_of_one_team_take_nothing_of_another(desk: Desk) -> None:
     assert await desk.look() == {}
 
 
-async def test_a_row_from_before_there_was_a_queue_leaves_it(desk: Desk, service) -> None:
-    """What is resolved is not waiting, whatever its columns say; the next look does not meet it again."""
-    desk.staff(Member(id="X", capacity=1))
-    await desk.open("T-1")
-    await desk.happens(TicketResolved)
-    await service.rows("update ticket set is_assignable = true returning 1")
-    assert await desk.look() == {}
-    assert [row["is_assignable"] for row in await service.rows("select is_assignable from ticket")] == [False]
-
-
 async def test_a_restricted_ticket_is_nobodys_by_name(desk: Desk) -> None:
     """S9: nothing more is said of it."""
     desk.staff(Member(id="X", capacity=1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.domain.company import NAMED_AT_MOST, Kind, Sighting, fingerprint, together
+from router.domain.company import NAMED_AT_MOST, fingerprint
 from router.handlers.tickets import SAFETY_BRIDGE
 from router.store import RoutedTickets, RoutingUnit
 from shared.events.routing import RoutingAssigned, RoutingEscalated
@@ -21,10 +21,10 @@ from shared.events.ticket import (
     TicketSignalsAdded,
 )
 from shared.messaging.unit_of_work import UnitsOfWork
-from shared.policy.model import Policy, Several
+from shared.policy.model import Policy
 from shared.testing.builders import AT, ticket_data, wire
 from shared.testing.time import FakeNow
-from shared.vocabulary import Hint, TicketId
+from shared.vocabulary import Hint
 
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -247,11 +247,20 @@ class TestDisputes:
         assert [router.ticket(f"T-{n}") for n in (1, 2, 3)] == before
         assert [ticket.in_force.number for ticket in before] == [2, 1, 1]
 
-    def test_no_more_than_twenty_are_named(self) -> None:
-        """E2: the oldest of them."""
-        seen = [Sighting(Kind.IP, "ip-9", TicketId(f"T-{n}"), f"u-{n}", AT + timedelta(minutes=n)) for n in range(30)]
-        named = together(seen[-1], reversed(seen), Several(requesters=2, within_minutes=60))
-        assert named == tuple(f"T-{n}" for n in range(NAMED_AT_MOST))
+    def test_all_rise_and_twenty_are_named(self, router) -> None:
+        """E2: thirty of one requester rise with the first of another; each decision names at most twenty."""
+        for number in range(1, 31):
+            router.handle(TicketCreated, ticket_id=f"T-{number}", requester={"id": "u-1"}, **DISPUTE)
+        raised = router.handle(TicketCreated, ticket_id="T-31", requester={"id": "u-2"}, **DISPUTE)
+        assert len(raised) == 31
+        assert max(len(event.related) for event in raised) == NAMED_AT_MOST
+
+    def test_one_that_was_restricted_since_does_not_count(self, router) -> None:
+        """S9: nothing more is said of it, and it is named by nobody."""
+        router.handle(TicketCreated, ticket_id="T-1", requester={"id": "u-1"}, **DISPUTE)
+        router.handle(TicketRestricted, ticket_id="T-1", source=SAFETY_BRIDGE)
+        [assigned] = router.handle(TicketCreated, ticket_id="T-2", requester={"id": "u-2"}, **DISPUTE)
+        assert (assigned.level, assigned.related) == (2, ())
 
 
 class TestRestricted:

@@ -302,7 +302,9 @@ def _moved(event: RoutingEscalated | RoutingDeescalated, unit: NotifierUnit) -> 
     if ticket.routing is None:
         raise UnknownTicket
     routing = replace(ticket.routing, team=event.team, owning_team=event.owning_team, level=event.to_level)
-    return replace(ticket, routing=routing)
+    if event.category is not None:
+        routing = replace(routing, category=event.category, subcategory=event.subcategory)
+    return replace(ticket, routing=routing, also_notified=event.also_notified)
 
 
 def _team_of(ticket: Ticket, unit: NotifierUnit) -> Team:

@@ -19,9 +19,7 @@ from shared.runtime.settings import Scope
 from shared.vocabulary import Category, Criterion, Level, Origin, Subcategory, Team, Tier
 
 PAGE = 100
-_TOKEN: TypeAdapter[tuple[Identifier, Team | None, int | None]] = TypeAdapter(
-    tuple[Identifier, Team | None, int | None]
-)
+_TOKEN: TypeAdapter[tuple[Identifier, str | None, int | None]] = TypeAdapter(tuple[Identifier, str | None, int | None])
 
 
 class CriterionView(BaseModel):
@@ -154,7 +152,7 @@ def ticket_routes(routed: RoutedTickets, policy: Policy) -> APIRouter:
 
     @router.get("")
     async def list_tickets(
-        team: Team | None = None,
+        team: Annotated[str | None, Query(max_length=64)] = None,
         level: Annotated[int | None, Query(ge=0, le=3)] = None,
         page_token: Annotated[str | None, Query(max_length=1000)] = None,
     ) -> TicketPage:
@@ -163,7 +161,10 @@ def ticket_routes(routed: RoutedTickets, policy: Policy) -> APIRouter:
             raise Problem(422, errors=[{"pointer": "/team", "detail": "must be a team of the policy"}])
         after = _read_token(page_token, team, level) if page_token is not None else ""
         found = await routed.page(
-            team=team, level=Level(level) if level is not None else None, after=after, limit=PAGE + 1
+            team=Team(team) if team is not None else None,
+            level=Level(level) if level is not None else None,
+            after=after,
+            limit=PAGE + 1,
         )
         shown = found[:PAGE]
         token = _write_token(shown[-1].ticket_id, team, level) if len(found) > PAGE else None
@@ -284,11 +285,11 @@ def _view(ticket: Ticket) -> TicketView:
     )
 
 
-def _write_token(last: str, team: Team | None, level: int | None) -> str:
+def _write_token(last: str, team: str | None, level: int | None) -> str:
     return base64.urlsafe_b64encode(_TOKEN.dump_json((last, team, level))).decode()
 
 
-def _read_token(token: str, team: Team | None, level: int | None) -> str:
+def _read_token(token: str, team: str | None, level: int | None) -> str:
     """The id behind which the page begins.
 
     Raises:

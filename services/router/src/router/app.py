@@ -35,6 +35,7 @@ from shared.events.sla import (
     SlaCancelled,
     SlaClockStarted,
     SlaEvent,
+    SlaFulfilledLate,
     SlaMet,
     SlaPaused,
     SlaResumed,
@@ -90,6 +91,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], RoutingUnit], None]
     SlaRetargeted: on_sla_clock_moved,
     SlaResumed: on_sla_clock_moved,
     SlaMet: on_sla_clock_ended,
+    SlaFulfilledLate: on_sla_clock_ended,
     SlaCancelled: on_sla_clock_ended,
     SlaPaused: on_sla_clock_ended,
 }

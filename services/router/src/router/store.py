@@ -37,6 +37,7 @@ select * from unnest($1::text[], $2::int[], $3::text[], $4::smallint[], $5::text
                      $8::timestamptz[], $9::timestamptz[], $10::bytea[])
 on conflict (ticket_id) do update
 set version = excluded.version, team = excluded.team, level = excluded.level, assignee = excluded.assignee,
+    created_at = excluded.created_at,
     is_assignable = excluded.is_assignable, is_load = excluded.is_load, due_at = excluded.due_at, document = excluded.document
 where kept.version = excluded.version - 1
 """
@@ -64,6 +65,7 @@ insert into sighting (kind, key, ticket_id, requester_id, at, text, counts)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::boolean[])
 on conflict (kind, key, at, ticket_id) do update set counts = excluded.counts where sighting.counts <> excluded.counts
 """
+_FORGET_TICKETS = "delete from sighting where ticket_id = any($1::text[])"
 _FORGET = "delete from sighting where kind = $1 and at < $2"
 _REMEMBER = """
 insert into feedback (ticket_id, at, classifier_version, confidence, was_category, was_subcategory, category, subcategory)
@@ -148,6 +150,7 @@ class Sightings:
     def __init__(self) -> None:
         self._seen: dict[tuple[Kind, str], dict[TicketId, Sighting]] = defaultdict(dict)
         self.added: dict[tuple[Kind, str, TicketId], Sighting] = {}
+        self.forgotten: set[TicketId] = set()
 
     def loaded(self, sighting: Sighting) -> None:
         self._seen[sighting.kind, sighting.key].setdefault(sighting.ticket_id, sighting)
@@ -159,6 +162,13 @@ class Sightings:
             under_key[sighting.ticket_id] = sighting
             self.added[sighting.kind, sighting.key, sighting.ticket_id] = sighting
         return list(under_key.values())
+
+    def forget(self, ticket_id: TicketId) -> None:
+        """A restricted ticket is seen with nobody (S9)."""
+        self.forgotten.add(ticket_id)
+        for under_key in self._seen.values():
+            under_key.pop(ticket_id, None)
+        self.added = {place: sighting for place, sighting in self.added.items() if sighting.ticket_id != ticket_id}
 
     def others(self) -> set[TicketId]:
         """The tickets that may have to hear of a new one."""
@@ -199,10 +209,6 @@ class Tickets:
         if self._tickets.get(ticket.ticket_id) != ticket:
             self._tickets[ticket.ticket_id] = ticket
             self.changed.add(ticket.ticket_id)
-
-    def rewrite(self, ticket: Ticket) -> None:
-        """Write a ticket as it is: its columns say something else."""
-        self.changed.add(ticket.ticket_id)
 
     def to_write(self) -> list[tuple[Ticket, int]]:
         """The changed tickets with their next version, in the order in which rows are locked."""
@@ -345,6 +351,8 @@ class RoutingUnit(UnitOfWork):
                 [entry.document for entry in self.history],
                 [entry.explanation for entry in self.history],
             )
+        if self.sightings.forgotten:
+            await self.connection.execute(_FORGET_TICKETS, list(self.sightings.forgotten))
         if self.sightings.added:
             seen = [astuple(sighting) for sighting in self.sightings.added.values()]
             await self.connection.execute(_SIGHT, *map(list, zip(*seen, strict=True)))

@@ -27,9 +27,7 @@ async def assign_waiting(units: UnitsOfWork[RoutingUnit]) -> bool:
         await unit.load_tickets(taken)
         for ticket_id, (team, member) in taken.items():
             ticket = unit.tickets.get(ticket_id)
-            if not ticket.is_assignable:
-                unit.tickets.rewrite(ticket)  # a row written before there was a queue
-            elif ticket.in_force.placement.team is team:  # it may have moved before its row was locked
+            if ticket.is_assignable and ticket.in_force.placement.team is team:  # as it is now that its row is locked
                 assign_to(ticket, member, unit, seed=f"{ticket_id}|{ticket.in_force.number + 1}")
     return len(taken) >= TAKEN_AT_ONCE
 

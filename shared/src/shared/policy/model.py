@@ -147,7 +147,7 @@ class Several(_Part):
     """So many different people within so long make one matter of it (E2, E6)."""
 
     requesters: int = Field(ge=2)
-    within_minutes: int = Field(gt=0)
+    within_minutes: int = Field(gt=0, le=1_000_000)
 
 
 class Escalation(_Part):
@@ -164,9 +164,9 @@ class Escalation(_Part):
 class Hygiene(_Part):
     """When a ticket looks like no ticket. These are suggestions: a person closes it."""
 
-    duplicate_within_minutes: int = Field(gt=0)
-    flood_tickets: int = Field(gt=1)
-    flood_within_minutes: int = Field(gt=0)
+    duplicate_within_minutes: int = Field(gt=0, le=1_000_000)
+    flood_tickets: int = Field(gt=1, le=1000)
+    flood_within_minutes: int = Field(gt=0, le=1_000_000)
     loop_machine_mails: int = Field(gt=1)
 
 
@@ -410,6 +410,9 @@ class Policy(_Part):
             category = CATEGORY_OF[subcategory]
             if entry.level not in self.routing.teams[category].levels:
                 raise ValueError(f"routing.entries.{subcategory}: {category} has no level {entry.level:d}")
+        for category, row in self.escalation.rows.items():
+            if missing := row.to_level.keys() - self.routing.teams[category].levels.keys():
+                raise ValueError(f"escalation.rows.{category}: there is no level {min(missing):d}")
         return self
 
     def rules(self, part: Callable[[LanguageWords], Mapping[W, Meaning]]) -> Iterator[Rule[tuple[W, str]]]:

@@ -34,6 +34,7 @@ LONG = 4000
 PART_WORDS = 300
 OVERLAP_WORDS = 40
 """A text of more letters is looked through in parts of so many words, which share so many with the one before."""
+WIDEST_GAP = 20
 STEM = 4
 """By how many letters a word is looked up where a pattern gives only its beginning."""
 
@@ -47,12 +48,13 @@ _ONE_BY_ONE_AT_LEAST = 4
 """What shows a disguise: a digit or sign before a letter, a letter three times, letters one by one."""
 _LETTERS = str.maketrans("013457@$!|+", "oieastasiit", "*")
 _TOKEN = re.compile(r"\S+")
-_STARRED = re.compile(r"[^\W\d_]+\*[^\W\d_]+")
+_STARRED = re.compile(r"(?<![^\W\d_])[^\W\d_]{1,30}\*[^\W\d_]{1,30}")
 _ONE_BY_ONE = re.compile(r"\b\w(?:[\s.\-_*]+\w\b){3,40}")
 _REPEATED_L = re.compile("l{3,}")
 _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _SEPARATOR = re.compile(r"[\W_]+")
+_GAP = re.compile(r"(?:^| )~(\d*)")
 _SET = re.compile(r"\$(\w+)")
 _COMMON = frozenset(
     word
@@ -247,7 +249,8 @@ def readings(text: str) -> Iterator[tuple[str, list[str]]]:
         plain = _TOKEN.sub(_unmasked, plain)
         plain = _REPEATED.sub(r"\1", _REPEATED_L.sub("ll", plain))
         if (unmasked := words_of(plain)) != words:
-            yield plain, unmasked + [word for token in _STARRED.findall(text.casefold()) for word in _unstarred(token)]
+            starred = _STARRED.findall(text.casefold()) if "*" in text else ()
+            yield plain, unmasked + [word for token in starred for word in _unstarred(token)]
 
 
 def _unmasked(found: re.Match[str]) -> str:
@@ -293,8 +296,17 @@ class _Pattern:
         """
         self._text = phrase.text
         self._sets = phrase.sets
-        if unknown := set(_SET.findall(self._text)) - self._sets.keys():
-            raise ValueError(f"no set is called {', '.join(sorted(unknown))}")
+        self._refuse_unknown_sets(self._text, ())
+        if any(int(gap or 0) > WIDEST_GAP for gap in _GAP.findall(self._text)):
+            raise ValueError(f"a gap is at most {WIDEST_GAP} words wide")
+
+    def _refuse_unknown_sets(self, text: str, inside: tuple[str, ...]) -> None:
+        for name in _SET.findall(text):
+            if name not in self._sets or name in inside:
+                raise ValueError(f"no set is called {name}" if name not in self._sets else f"{name} names itself")
+            for word in self._sets[name]:
+                if "$" in word:
+                    self._refuse_unknown_sets(word, (*inside, name))
 
     @cached_property
     def _tokens(self) -> list[_Token]:

@@ -73,7 +73,7 @@ def together(mine: Sighting, seen: Iterable[Sighting], several: Several) -> tupl
     if not mine.counts or len(requesters) < several.requesters:
         return ()
     in_order = sorted(others, key=lambda one: (one.at, one.ticket_id))
-    return tuple(dict.fromkeys(one.ticket_id for one in in_order))[:NAMED_AT_MOST]
+    return tuple(dict.fromkeys(one.ticket_id for one in in_order))
 
 
 def suggestions(

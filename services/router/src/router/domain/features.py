@@ -32,7 +32,7 @@ def sentences_of(text: str) -> Sentences:
     found: Sentences = [[]]
     for token in _TOKEN.findall(text)[:MAX_WORDS]:
         if token.isalnum():
-            found[-1].append("0" if token.isdecimal() else token)
+            found[-1].append("0" if token.isdecimal() else token[:MAX_LETTERS])
         elif found[-1]:
             found.append([])
     return found if found[-1] else found[:-1]
@@ -42,7 +42,7 @@ def features_of_word(word: str) -> Iterator[str]:
     """The word itself, and each run of three to five letters in it, its borders marked."""
     yield f"{WORD}:{word}"
     if len(word) >= _SHORTEST:
-        marked = f"<{word[:MAX_LETTERS]}>"
+        marked = f"<{word}>"
         for length in range(_SHORTEST, _LONGEST + 1):
             for start in range(len(marked) - length + 1):
                 yield f"{LETTERS}:{marked[start : start + length]}"

@@ -34,6 +34,7 @@ from shared.events.sla import (
     SlaBreached,
     SlaCancelled,
     SlaClockStarted,
+    SlaFulfilledLate,
     SlaMet,
     SlaPaused,
     SlaResumed,
@@ -186,6 +187,7 @@ def on_ticket_restricted(message: Received[TicketRestricted], unit: RoutingUnit)
     ticket = unit.tickets.get(TicketId(message.event.ticket_id))
     if message.envelope.source == SAFETY_BRIDGE:
         _settle(ticket.marked_restricted(), message, unit)
+        unit.sightings.forget(ticket.ticket_id)
 
 
 def on_ticket_status_changed(message: Received[TicketStatusChanged], unit: RoutingUnit) -> None:
@@ -209,7 +211,9 @@ def on_sla_clock_moved(message: Received[SlaClockStarted | SlaRetargeted | SlaRe
     unit.tickets.save(ticket.timed(message.event.milestone, message.event.due_at))
 
 
-def on_sla_clock_ended(message: Received[SlaMet | SlaCancelled | SlaPaused], unit: RoutingUnit) -> None:
+def on_sla_clock_ended(
+    message: Received[SlaMet | SlaFulfilledLate | SlaCancelled | SlaPaused], unit: RoutingUnit
+) -> None:
     """A promise that is kept, gone or paused urges nobody."""
     ticket = unit.tickets.get(TicketId(message.event.ticket_id))
     unit.tickets.save(ticket.timed(message.event.milestone, None))
@@ -290,7 +294,7 @@ def _compared(ticket: Ticket, message: Received[TicketCreated], unit: RoutingUni
         fingerprint(created.subject, created.body),
         counts=Hint.MACHINE_MAIL in hints,
     )
-    ticket = replace(ticket, suggestions=suggestions(mine, unit.sightings.see(mine), hints, policy))
+    ticket = replace(ticket, suggestions=suggestions(mine, unit.sightings.see(mine)[-_LOOKED_AT:], hints, policy))
     for key in judged.troubles:
         trouble = replace(mine, kind=Kind.TROUBLE, key=key, text=b"", counts=True)
         ticket = _joined(ticket, trouble, policy.escalation.same_trouble, message, unit)
@@ -318,6 +322,8 @@ def _unless_known(ticket: Ticket, others: tuple[TicketId, ...], criterion: Crite
     return ticket.one_of(others, criterion, unit.policy)
 
 
+_LOOKED_AT = 1000
+"""So many of a requester's tickets are compared with a new one."""
 _SHARED = {Kind.IP: Criterion.MULTIPLE_DISPUTES, Kind.TROUBLE: Criterion.AFFECTS_MANY_OR_STABILITY}
 
 

@@ -27,7 +27,8 @@ from shared.runtime.now import Now
 
 DEADLINE_SECONDS = 120.0
 RECORDS_A_TICKET = 20
-"""So many records of each partition are read for every ticket that a draft is tried on."""
+RECORDS_AT_MOST = 8000
+"""So many records of each partition are read for every ticket that a draft is tried on, and in all: memory is bounded."""
 TICKETS_AT_MOST = 5000
 
 
@@ -166,7 +167,7 @@ class Workbench:
         latest: deque[tuple[Any, str]] = deque()
         records: list[Record] = []
         async with self._kafka.watcher([TICKET.name, SLA.name]) as watcher:
-            async for record in watcher.until_now(last=last * RECORDS_A_TICKET):
+            async for record in watcher.until_now(last=min(last * RECORDS_A_TICKET, RECORDS_AT_MOST)):
                 records.append(record)
                 if _type_of(record) == TicketCreated.wire_type:
                     latest.append((record.timestamp, record.key.decode(errors="replace")))

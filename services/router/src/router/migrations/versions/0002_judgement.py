@@ -11,11 +11,12 @@ def upgrade() -> None:
         """
         alter table ticket
             add column assignee text,
-            add column is_assignable boolean not null default true,
+            add column is_assignable boolean not null default false,
             add column is_load boolean not null default true,
             add column due_at timestamptz,
             add column created_at timestamptz not null default now();
         create index ticket_by_queue on ticket (team, due_at) where is_assignable;
+        create index ticket_by_assignee on ticket (team, assignee) where is_assignable and assignee is not null;
         alter table decision add column explanation bytea;
         create table sighting (
             kind text not null,
@@ -27,7 +28,7 @@ def upgrade() -> None:
             counts boolean not null,
             primary key (kind, key, at, ticket_id)
         );
-        create index sighting_by_ticket on sighting (ticket_id) where kind = 'ip';
+        create index sighting_by_ticket on sighting (ticket_id);
         create index sighting_by_age on sighting using brin (at);
         create table feedback (
             ticket_id text not null,
