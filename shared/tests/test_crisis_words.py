@@ -141,6 +141,29 @@ def test_what_is_taken_back_once_still_counts_elsewhere(words: CrisisWords) -> N
     assert words.find("The dragon wants to die. I want to die too.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My dog died, I want to kill myself.",
+        "My dog died I want to kill myself",
+        "My cat died yesterday and I want to die",
+        "Why not kill myself?",
+        "Why should I not kill myself",
+        "I am like a ghost, I want to kill myself",
+        "your game makes me want to die",
+        "He is a giant bully and my daughter wants to die",
+        "Mi perro murió y quiero morir",
+        "Mi perro ha muerto, quiero suicidarme",
+        "Mein Hund ist tot und ich will sterben",
+        "Mein Hund ist gestorben, ich will mich umbringen",
+        "Mon chien est mort et je veux mourir",
+    ],
+)
+def test_what_takes_words_back_does_not_reach_a_real_person(text: str, words: CrisisWords) -> None:
+    """S6: an animal or a figure beside a cry does not hide it, nor does asking why."""
+    assert words.find(text)
+
+
 class TestPatterns:
     def test_that_overlap_are_all_found(self) -> None:
         """No match swallows another."""

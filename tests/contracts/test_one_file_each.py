@@ -92,7 +92,7 @@ def test_a_language_is_a_file_of_words() -> None:
     policy = load_policy(yaml.safe_dump(document))
     watch = SafetyWatch(policy)
     assert watch.flag(Said(texts=("Voglio morire",))).evidence == ("words.crisis_detection.it.1",)
-    assert watch.flag(Said(texts=("Il drago dice: voglio morire",))) is None
+    assert watch.flag(Said(texts=("Il drago dice voglio morire",))) is None
     assert SafetyWatch(load_policy()).flag(Said(texts=("vorrei uccidermi",))) is None
     assert judged(policy, "Il patrigno mi picchia").subcategory is Subcategory.MANDATORY_REPORTING
     assert judged(policy, "Cancellate i miei dati personali").subcategory is Subcategory.PRIVACY_CONCERN

@@ -49,7 +49,7 @@ Unreadable = Callable[[Record, DeadLetterCode, U], None]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record and what it says: nothing where nobody here handles its kind; `code` where it says nothing we understand."""
+    """A record and what it says; `code` where it says nothing we understand."""
 
     record: Record
     message: Received[Event] | None
@@ -86,7 +86,6 @@ class Consumer(Generic[U]):
         self._topics = topics
         self._types = {wire_type: event for topic in topics for wire_type, event in topic.types.items()}
         self._handlers = handlers
-        self._unhandled = {name.encode() for name, event in self._types.items() if event not in handlers}
         self.units = units
         self._kafka = kafka
         self._concerns = concerns
@@ -223,9 +222,7 @@ class Consumer(Generic[U]):
             self._commit = asyncio.create_task(reader.commit(dict(self._ready)))
 
     def decode(self, record: Record) -> Decoded:
-        """What a record says, if anything here wants to know; never fails."""
-        if any(name == "ce_type" and value in self._unhandled for name, value in record.headers):
-            return Decoded(record, None)
+        """What a record says; never fails."""
         try:
             return Decoded(record, decode(record, self._types))
         except InvalidMessage as invalid:

@@ -200,7 +200,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError("not a time zone") from None
     return name
 
@@ -396,6 +396,7 @@ class Policy(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        _all(Category, self.classification.triage_below, "classification.triage_below")
         _all(Category, self.routing.teams, "routing.teams")
         _all(Category, self.escalation.rows, "escalation.rows")
         _all(Tier, self.clocks.targets, "clocks.targets")

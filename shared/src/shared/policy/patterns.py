@@ -35,6 +35,7 @@ PART_WORDS = 300
 OVERLAP_WORDS = 40
 """A text of more letters is looked through in parts of so many words, which share so many with the one before."""
 WIDEST_GAP = 20
+FOLDED_AT_ONCE = 1000
 STEM = 4
 """By how many letters a word is looked up where a pattern gives only its beginning."""
 
@@ -54,6 +55,50 @@ _REPEATED_L = re.compile("l{3,}")
 _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _SEPARATOR = re.compile(r"[\W_]+")
+_CLAUSE = re.compile(
+    r"(?<=[.!?;,:…])\s+|\n+|\s+[-–—]+\s+"
+    r"|\s+(?=(?i:and|but|so|because|und|aber|weil|denn|y|pero|porque|et|mais|parce|car)\b)"
+)
+_SOMEBODY = {
+    *(
+        "i",
+        "im",
+        "me",
+        "my",
+        "we",
+        "us",
+        "our",
+        "he",
+        "she",
+        "son",
+        "daughter",
+        "child",
+        "kid",
+        "friend",
+        "brother",
+        "sister",
+    ),
+    *(
+        "ich",
+        "mich",
+        "mir",
+        "mein",
+        "meine",
+        "meinen",
+        "meiner",
+        "wir",
+        "sohn",
+        "tochter",
+        "kind",
+        "freund",
+        "freundin",
+    ),
+    *("yo", "mi", "mis", "quiero", "hijo", "hija", "amigo", "amiga"),
+    *("je", "j", "moi", "mon", "ma", "mes", "fils", "fille", "ami"),
+}
+"""Who is no figure of a story."""
+_ASKING_WHY = frozenset(("why", "warum", "wieso", "weshalb", "pourquoi"))
+_PIECE = re.compile(r"\S{1,200}(?![^\W_])|\S{1,200}")
 _GAP = re.compile(r"(?:^| )~(\d*)")
 _SET = re.compile(r"\$(\w+)")
 _COMMON = frozenset(
@@ -179,27 +224,35 @@ class _Reading:
     whole: str
 
     @cached_property
-    def sentence_ends(self) -> list[int]:
-        """Where the sentences end in `whole`; most texts are never asked."""
-        lengths = (len(" ".join(words)) + 1 for part in _SENTENCE.split(self.text) if (words := words_of(part)))
+    def clause_ends(self) -> list[int]:
+        """Where the clauses end in `whole`; most texts are never asked."""
+        lengths = (len(" ".join(words)) + 1 for part in _CLAUSE.split(self.text) if (words := words_of(part)))
         return list(accumulate(lengths))
 
-    def sentences_around(self, start: int, end: int) -> tuple[int, int]:
-        """From where to where the sentences reach in which a match stands."""
-        ends = self.sentence_ends
+    def clauses_around(self, start: int, end: int) -> tuple[int, int]:
+        """From where to where the clauses reach in which a match stands."""
+        ends = self.clause_ends
         first = bisect_left(ends, start)
         last = min(bisect_left(ends, end - 1), len(ends) - 1)
         return (ends[first - 1] if first else 0), ends[last] + 1
 
 
 def _is_taken_back(unless: tuple["_Pattern", ...], span: tuple[int, int], reading: _Reading) -> bool:
-    """Whether an exception covers the match; it speaks for its own sentence only."""
+    """Whether an exception covers the match.
+
+    It speaks for its own clause only, never for whoever asks why, and not where somebody real stands between it and the match:
+    the dragon wants to die, but "my dog died, I want to die" is a cry.
+    """
     start, end = span
-    begin, finish = reading.sentences_around(start, end)
+    begin, finish = reading.clauses_around(start, end)
     around = reading.whole[begin:finish]
     words = set(around.split())
+    if not words.isdisjoint(_ASKING_WHY):
+        return False
     return any(
-        begin + other.start() <= start and end <= begin + other.end()
+        begin + other.start() <= start
+        and end <= begin + other.end()
+        and _SOMEBODY.isdisjoint(reading.whole[begin + other.start() : start].split())
         for exception in unless
         if not any(map(words.isdisjoint, exception.needs))
         for other in exception.regex.finditer(around)
@@ -214,7 +267,7 @@ def _parts(text: str) -> Iterator[str]:
     seen: set[str] = set()
     part: list[str] = []
     for sentence in _SENTENCE.split(text):
-        for words in _split(sentence.split()):
+        for words in _split(_PIECE.findall(sentence)):
             part += words
             if len(part) >= PART_WORDS:
                 if (whole := " ".join(part)) not in seen:
@@ -233,7 +286,14 @@ def words_of(text: str) -> list[str]:
     """The words without case, accents and invisible characters: `Schlägt` and `SCHLAGT` are the same word."""
     if text.isascii():  # three times faster than the expression
         return text.lower().translate(_ASCII_SEPARATORS).split()
-    return _WORD.findall(_DROPPED.sub("", unicodedata.normalize("NFKD", text.casefold())))
+    return _WORD.findall(folded(text))
+
+
+def folded(text: str) -> str:
+    """Without case, accents and what cannot be seen; piece by piece, since normalizing a long run of accents takes its square."""
+    text = text.casefold()
+    pieces = (text[start : start + FOLDED_AT_ONCE] for start in range(0, len(text), FOLDED_AT_ONCE))
+    return _DROPPED.sub("", "".join(unicodedata.normalize("NFKD", piece) for piece in pieces))
 
 
 def readings(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -5,12 +5,12 @@ its letters still say something (typing errors, inflections, compounds, related 
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 
+from shared.policy.patterns import folded
+
 _TOKEN = re.compile(r"[^\W_]+|[.!?\n;:,…¿¡]")
-_ACCENTS = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff]+")
 _SHORTEST, _LONGEST = 3, 5
 MAX_WORDS = 4000
 """Of a longer text the model reads the beginning; the policy's patterns read all of it."""
@@ -26,9 +26,7 @@ Sentences = list[list[str]]
 
 def sentences_of(text: str) -> Sentences:
     """The words of each sentence or part of one; a number is `0`, whatever it is."""
-    text = text.casefold()
-    if not text.isascii():
-        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    text = text.lower() if text.isascii() else folded(text)
     found: Sentences = [[]]
     for token in _TOKEN.findall(text)[:MAX_WORDS]:
         if token.isalnum():

@@ -282,8 +282,9 @@ def _is_high_profile(names: tuple[str | None, ...], unit: RoutingUnit) -> bool:
 def _compared(ticket: Ticket, message: Received[TicketCreated], unit: RoutingUnit) -> Ticket:
     """With what its requester's other tickets suggest, and whether others have the same trouble (E6, HD-62 to HD-64)."""
     created, judged, policy = message.event, unit.judged(message), unit.policy
-    hints = list(judged.reading.hints)
-    if is_machine_mail(created.attributes) and Hint.MACHINE_MAIL not in hints:
+    hints: list[Hint] = [hint for hint in judged.reading.hints if hint is not Hint.MACHINE_MAIL]
+    by_subject = Hint.MACHINE_MAIL in unit.classifier.read(created.subject).hints
+    if by_subject or is_machine_mail(created.attributes):
         hints.append(Hint.MACHINE_MAIL)
     mine = Sighting(
         Kind.REQUESTER,
@@ -329,7 +330,7 @@ _SHARED = {Kind.IP: Criterion.MULTIPLE_DISPUTES, Kind.TROUBLE: Criterion.AFFECTS
 
 def _settle(ticket: Ticket, message: Received[Any], unit: RoutingUnit, texts: tuple[str, ...] = ()) -> None:
     """What a ticket is now decides, with the others of its matter, where it stands (R8, E2)."""
-    if ticket.ip_id is not None:
+    if ticket.ip_id is not None and not ticket.restricted:
         mine = Sighting(
             Kind.IP,
             ticket.ip_id,
