@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,9 +15,11 @@ import httpx2
 import pytest
 
 from router.app import NAME, SUBSCRIPTIONS, build, shipped_parameters
+from router.handlers import workbench
 from router.handlers.workbench import Workbench
 from router.settings import RouterSettings
 from router.store import RoutedTickets
+from shared.errors import TransientFailure
 from shared.events.envelope import rfc3339, source_of
 from shared.events.topics import ROUTING, SLA, TICKET, TOPICS
 from shared.messaging.kafka import Kafka
@@ -413,3 +416,54 @@ async def test_a_draft_is_tried_on_the_latest_tickets(desk: Desk, times: int) ->
     changes = {"routing": {"teams": {"billing": {"levels": {"1": "finance"}}}}}
     found = (await desk.ask("/v1/drafts", {"changes": changes, "last": 2})).json()
     assert (found["tickets"], [one["ticket_id"] for one in found["moved"]]) == (2, ["T-3", "T-4"])
+
+
+def doubling(depth: int) -> dict[str, Any]:
+    """Sets of words each of which names the one before twice."""
+    return {f"set{n}": [f"$set{n - 1}"] * 2 if n else ["one", "two"] for n in range(depth)}
+
+
+FAULTY = {
+    "no such team": ({"routing": {"triage": {"team": ""}}}, "/changes/routing/triage/team"),
+    "no such field": ({"nonsense": 1}, "/changes/nonsense"),
+    "words that double": (
+        {"words": {"en": {"sets": doubling(40), "topics": {"refund_request": {"says": ["$set39 back"]}}}}},
+        "/changes/words/en",
+    ),
+    "too wide in all": (
+        {"words": {"en": {"topics": {"refund_request": {"says": ["money ~20 back ~20 now ~20 please"]}}}}},
+        "/changes/words/en",
+    ),
+}
+
+
+async def test_a_draft_that_is_no_policy_is_refused_with_its_place(desk: Desk) -> None:
+    """422 with pointer and kind; what was sent is not repeated."""
+    for changes, place in FAULTY.values():
+        answer = await desk.ask("/v1/drafts", {"changes": changes, "last": 10})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, place), answer.text
+        assert "please" not in answer.text
+
+
+async def test_a_draft_that_takes_too_long_ends_with_its_deadline(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, the process that played it is gone, and the loop answers others meanwhile."""
+    monkeypatch.setattr(workbench, "DEADLINE_SECONDS", 0.5)
+    asking = asyncio.create_task(desk.workbench().try_draft({}, 10))
+    assert await desk.length() == 0
+    with pytest.raises(TransientFailure):
+        await asking
+    assert workers_of_ours() == []
+
+
+def workers_of_ours() -> list[Path]:
+    """Children of this process that work out questions and have not ended."""
+    return [stat.parent for stat in Path("/proc").glob("[0-9]*/stat") if is_worker_of_ours(stat)]
+
+
+def is_worker_of_ours(stat: Path) -> bool:
+    """Whether a process is a child of this one that works out questions, and not ended."""
+    try:
+        state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        return int(parent) == os.getpid() and state != "Z" and b"to_process" in (stat.parent / "cmdline").read_bytes()
+    except OSError:
+        return False

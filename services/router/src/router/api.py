@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from router.domain.routing import Placement
 from router.domain.ticket import Ticket
-from router.handlers.workbench import TICKETS_AT_MOST, Workbench
+from router.handlers.workbench import TICKETS_AT_MOST, UnreadableDraft, Workbench
 from router.store import RoutedTickets
 from shared.events.envelope import Identifier, Instant
 from shared.policy.model import Policy
@@ -220,8 +220,9 @@ def workbench_routes(workbench: Workbench, routed: RoutedTickets, *, classifier_
         """Which of the latest tickets would stand elsewhere if the policy were changed so."""
         try:
             trial = await workbench.try_draft(draft.changes, draft.last)
-        except ValidationError as invalid:
-            raise Problem(422, errors=_faults(invalid)) from None
+        except UnreadableDraft as invalid:
+            faults = [{"pointer": "/changes" + pointer(place), "detail": kind} for place, kind in invalid.faults]
+            raise Problem(422, errors=faults) from None
         moved = [MovedView(ticket_id=one.ticket_id, was=_place(one.was), now=_place(one.now)) for one in trial.moved]
         return TrialView(
             policy_version=trial.policy_version,
@@ -238,14 +239,6 @@ def workbench_routes(workbench: Workbench, routed: RoutedTickets, *, classifier_
         return Corrections(days=days, corrections=[Correction.model_validate(one) for one in found])
 
     return router
-
-
-def _faults(invalid: ValidationError) -> list[dict[str, str]]:
-    """Where the changed policy is wrong; what it says there is not repeated."""
-    return [
-        {"pointer": "/changes" + pointer(error["loc"]), "detail": error["type"]}
-        for error in invalid.errors(include_input=False, include_url=False, include_context=False)
-    ]
 
 
 def _place(placement: Placement) -> PlacementView:

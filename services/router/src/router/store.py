@@ -21,7 +21,7 @@ from shared.events.envelope import SAFETY_BRIDGE, Event, Received
 from shared.events.routing import RoutingEvent
 from shared.events.ticket import TicketCreated
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.policy.model import Policy
+from shared.policy.model import Policy, Several
 from shared.runtime.database import Connection, Database
 from shared.vocabulary import Category, Level, Team, TicketId, Tier
 
@@ -48,15 +48,15 @@ select * from unnest($1::text[], $2::int[], $3::text[], $4::boolean[], $5::bytea
 _SIGHTED_AT_MOST = 50
 _SIGHTED = """
 select seen.kind, seen.key, seen.ticket_id, seen.requester_id, seen.at, seen.text, seen.counts
-from unnest($1::text[], $2::text[], $3::timestamptz[]) as asked (kind, key, since)
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) as asked (kind, key, since, until)
 cross join lateral (
     select * from sighting
-    where sighting.kind = asked.kind and sighting.key = asked.key and sighting.at >= asked.since
+    where sighting.kind = asked.kind and sighting.key = asked.key and sighting.at between asked.since and asked.until
       and (sighting.counts or sighting.kind <> 'ip')
-    order by sighting.at desc limit $4
+    order by sighting.at desc limit $5
 ) as seen
 """
-_SIGHTED_OF = "select kind, key from sighting where kind = 'ip' and ticket_id = any($1::text[])"
+_SIGHTED_OF = "select kind, key, at from sighting where kind = 'ip' and ticket_id = any($1::text[])"
 _ONE_AT_A_TIME = """
 select pg_advisory_xact_lock(hashtextextended(key, 7261)) from (select unnest($1::text[]) as key order by 1) as keys
 """
@@ -66,6 +66,8 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timesta
 on conflict (kind, key, at, ticket_id) do update set counts = excluded.counts where sighting.counts <> excluded.counts
 """
 _FORGET_TICKETS = "delete from sighting where ticket_id = any($1::text[])"
+_FORGET_WORDS = "update decision set explanation = null where ticket_id = any($1::text[]) and explanation is not null"
+_RESTRICTED = "select distinct ticket_id from decision where restricted and ticket_id = any($1::text[])"
 _FORGET = "delete from sighting where kind = $1 and at < $2"
 _REMEMBER = """
 insert into feedback (ticket_id, at, classifier_version, confidence, was_category, was_subcategory, category, subcategory)
@@ -170,14 +172,20 @@ class Sightings:
             under_key.pop(ticket_id, None)
         self.added = {place: sighting for place, sighting in self.added.items() if sighting.ticket_id != ticket_id}
 
-    def others(self) -> set[TicketId]:
-        """The tickets that may have to hear of a new one."""
+    def others(self, policy: Policy) -> set[TicketId]:
+        """The tickets that may have to hear of a new one: of one trouble those before it was known as one (E6)."""
         return {
             ticket_id
             for (kind, _), under_key in self._seen.items()
-            if kind is not Kind.REQUESTER
+            if kind is Kind.IP
+            or (kind is Kind.TROUBLE and _may_be_news(under_key.values(), policy.escalation.same_trouble))
             for ticket_id in under_key
         }
+
+
+def _may_be_news(seen: Iterable[Sighting], trouble: Several) -> bool:
+    """Whether some of them may not know of each other yet: twice as many as it takes do, also when two batches met."""
+    return len({sighting.requester_id for sighting in seen}) < 2 * trouble.requesters
 
 
 class Tickets:
@@ -204,6 +212,11 @@ class Tickets:
         if ticket is None:
             raise UnknownTicket
         return ticket
+
+    def forget(self, hidden: TicketId) -> None:
+        """From now on the others do not name a ticket that was restricted (S9)."""
+        for ticket_id, ticket in self._tickets.items():
+            self._tickets[ticket_id] = ticket.without({hidden})
 
     def save(self, ticket: Ticket) -> None:
         if self._tickets.get(ticket.ticket_id) != ticket:
@@ -257,26 +270,26 @@ class RoutingUnit(UnitOfWork):
         if not ids:
             return
         await self._load_sightings(messages, ids)
-        await self.load_tickets(ids | self.sightings.others())
+        await self.load_tickets(ids | self.sightings.others(self.policy))
 
     async def load_tickets(self, ids: Iterable[str]) -> None:
         """Read and lock these tickets, in the order of their ids."""
-        for row in await self.connection.fetch(_LOAD, sorted(ids)):
-            self.tickets.loaded(_TICKET.validate_json(row["document"]), row["version"])
+        rows = await self.connection.fetch(_LOAD, sorted(ids))
+        tickets = await _discreet([_TICKET.validate_json(row["document"]) for row in rows], self.connection)
+        for row, ticket in zip(rows, tickets, strict=True):
+            self.tickets.loaded(ticket, row["version"])
 
     async def _load_sightings(self, messages: Sequence[Received[Any]], ids: set[str]) -> None:
         """Under every key that the messages touch. Disputes of one intellectual property are looked at one at a time, so that
         two of them that come at once know of each other (E2)."""
         created = [message for message in messages if isinstance(message.event, TicketCreated)]
-        asked: dict[tuple[Kind, str], datetime] = {}
+        asked: dict[tuple[Kind, str], list[datetime]] = defaultdict(list)
         for message in created:
             for kind, key in self._keys_of(message):
-                since = message.occurred_at - window_of(kind, self.policy)
-                asked[kind, key] = min(asked.get((kind, key), since), since)
+                asked[kind, key].append(message.occurred_at)
         if len(created) < len(messages):
             for row in await self.connection.fetch(_SIGHTED_OF, list(ids)):
-                sought, since = (Kind(row["kind"]), row["key"]), self.now - 2 * window_of(Kind.IP, self.policy)
-                asked[sought] = min(asked.get(sought, since), since)
+                asked[Kind(row["kind"]), row["key"]].append(row["at"])
         properties = [key for kind, key in asked if kind is Kind.IP]
         if properties:
             await self.connection.execute(_ONE_AT_A_TIME, properties)
@@ -284,7 +297,8 @@ class RoutingUnit(UnitOfWork):
             _SIGHTED,
             [kind for kind, _ in asked],
             [key for _, key in asked],
-            list(asked.values()),
+            [min(times) - window_of(kind, self.policy) for (kind, _), times in asked.items()],
+            [max(times) + window_of(kind, self.policy) for (kind, _), times in asked.items()],
             max(_SIGHTED_AT_MOST, self.policy.hygiene.flood_tickets),
         )
         for row in rows:
@@ -353,11 +367,21 @@ class RoutingUnit(UnitOfWork):
             )
         if self.sightings.forgotten:
             await self.connection.execute(_FORGET_TICKETS, list(self.sightings.forgotten))
+            await self.connection.execute(_FORGET_WORDS, list(self.sightings.forgotten))
         if self.sightings.added:
             seen = [astuple(sighting) for sighting in self.sightings.added.values()]
             await self.connection.execute(_SIGHT, *map(list, zip(*seen, strict=True)))
         if self.feedback:
             await self.connection.execute(_REMEMBER, *map(list, zip(*map(_feedback_row, self.feedback), strict=True)))
+
+
+async def _discreet(tickets: list[Ticket], connection: Connection) -> list[Ticket]:
+    """The tickets without those that they name and that were restricted since (S9)."""
+    named = {other for ticket in tickets for other in ticket.named}
+    if not named:
+        return tickets
+    hidden = {row["ticket_id"] for row in await connection.fetch(_RESTRICTED, list(named))}
+    return [ticket.without(hidden) for ticket in tickets]
 
 
 def _feedback_row(one: Feedback) -> tuple[object, ...]:
@@ -401,8 +425,9 @@ class RoutedTickets:
 
     async def find(self, ticket_id: str) -> Ticket | None:
         async with self._database.connection() as connection:
-            document = await connection.fetchval(_FIND, ticket_id)
-        return _TICKET.validate_json(document) if document is not None else None
+            documents = await connection.fetch(_FIND, ticket_id)
+            found = await _discreet([_TICKET.validate_json(row["document"]) for row in documents], connection)
+        return found[0] if found else None
 
     async def history(self, ticket_id: str) -> list[dict[str, object]]:
         """The decisions in order; of a restricted ticket those that say so, never what was said before (S5, S9)."""
@@ -422,11 +447,11 @@ class RoutedTickets:
             for row in rows
         ]
 
-    async def policy(self, version: str) -> Policy | None:
-        """A policy that was in force here."""
+    async def policy(self, version: str) -> str | None:
+        """The document of a policy that was in force here."""
         async with self._database.connection() as connection:
-            document = await connection.fetchval(_POLICY, version)
-        return Policy.model_validate_json(document) if document is not None else None
+            document: str | None = await connection.fetchval(_POLICY, version)
+            return document
 
     async def corrections(self, since: datetime) -> list[dict[str, object]]:
         """What people corrected since then, by classifier version: from which category to which, and how sure it had been."""
@@ -443,4 +468,4 @@ class RoutedTickets:
         query = f"select document from ticket where {' and '.join(conditions)} order by ticket_id limit $2"
         async with self._database.connection() as connection:
             rows = await connection.fetch(query, *values)
-        return [_TICKET.validate_json(row["document"]) for row in rows]
+            return await _discreet([_TICKET.validate_json(row["document"]) for row in rows], connection)

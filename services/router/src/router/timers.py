@@ -1,6 +1,6 @@
 """What happens without a message: tickets that wait for somebody of their team get one, and the house is kept."""
 
-from router.domain.assignment import assign
+from router.domain.assignment import assign, has_room
 from router.handlers.tickets import assign_to
 from router.store import RoutingUnit
 from shared.messaging.unit_of_work import UnitsOfWork
@@ -22,6 +22,8 @@ async def assign_waiting(units: UnitsOfWork[RoutingUnit]) -> bool:
         loads = await unit.loads(teams)
         taken: dict[TicketId, tuple[Team, str]] = {}
         for team, members in teams.items():
+            if not has_room(members, loads[team], unit.now):
+                continue
             waiting = await unit.waiting(team, [member.id for member in members], TAKEN_AT_ONCE)
             taken |= {one.ticket_id: (team, one.member) for one in assign(waiting, members, loads[team], unit.now)}
         await unit.load_tickets(taken)

@@ -35,6 +35,8 @@ PART_WORDS = 300
 OVERLAP_WORDS = 40
 """A text of more letters is looked through in parts of so many words, which share so many with the one before."""
 WIDEST_GAP = 20
+WIDEST_GAPS = 40
+ALTERNATIVES_AT_MOST = 5000
 FOLDED_AT_ONCE = 1000
 STEM = 4
 """By how many letters a word is looked up where a pattern gives only its beginning."""
@@ -267,7 +269,7 @@ def _parts(text: str) -> Iterator[str]:
     seen: set[str] = set()
     part: list[str] = []
     for sentence in _SENTENCE.split(text):
-        for words in _split(_PIECE.findall(sentence)):
+        for words in _split([*_PIECE.findall(sentence), "\n"]):
             part += words
             if len(part) >= PART_WORDS:
                 if (whole := " ".join(part)) not in seen:
@@ -352,21 +354,30 @@ class _Pattern:
     def __init__(self, phrase: Phrase) -> None:
         """
         Raises:
-            ValueError: it names an unknown set.
+            ValueError: it names an unknown set, or has too many alternatives or too wide a gap.
         """
         self._text = phrase.text
         self._sets = phrase.sets
-        self._refuse_unknown_sets(self._text, ())
-        if any(int(gap or 0) > WIDEST_GAP for gap in _GAP.findall(self._text)):
-            raise ValueError(f"a gap is at most {WIDEST_GAP} words wide")
+        self._length_of(self._text, {})
+        gaps = [int(gap or GAP) for gap in _GAP.findall(self._text)]
+        if max(gaps, default=0) > WIDEST_GAP or sum(gaps) > WIDEST_GAPS:
+            raise ValueError(f"a gap is at most {WIDEST_GAP} words wide, all of a pattern {WIDEST_GAPS}")
 
-    def _refuse_unknown_sets(self, text: str, inside: tuple[str, ...]) -> None:
+    def _length_of(self, text: str, sets: dict[str, int]) -> int:
+        """How many alternatives a text has with those of its sets, each of which is counted once."""
+        total = text.count("|") + 1
         for name in _SET.findall(text):
-            if name not in self._sets or name in inside:
-                raise ValueError(f"no set is called {name}" if name not in self._sets else f"{name} names itself")
-            for word in self._sets[name]:
-                if "$" in word:
-                    self._refuse_unknown_sets(word, (*inside, name))
+            if name not in self._sets:
+                raise ValueError(f"no set is called {name}")
+            if sets.setdefault(name, 0) < 0:
+                raise ValueError(f"{name} names itself")
+            if not sets[name]:
+                sets[name] = -1
+                sets[name] = sum(self._length_of(word, sets) for word in self._sets[name])
+            total += sets[name]
+        if total > ALTERNATIVES_AT_MOST:
+            raise ValueError(f"a pattern has at most {ALTERNATIVES_AT_MOST} alternatives with those of its sets")
+        return total
 
     @cached_property
     def _tokens(self) -> list[_Token]:

@@ -52,6 +52,11 @@ def assign(
     return found
 
 
+def has_room(members: Iterable[Member], loads: Mapping[str, int], now: datetime) -> bool:
+    """Whether anybody could take one more."""
+    return any(loads.get(member.id, 0) < member.capacity and is_at_work(member, now) for member in members)
+
+
 def is_at_work(member: Member, now: datetime) -> bool:
     """Whether a member is there at `now`, by the hours of the member's own zone; windows may run over midnight."""
     if member.works is None:

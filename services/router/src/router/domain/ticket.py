@@ -1,6 +1,6 @@
 """What the router remembers of a ticket, and what may change it. Every change answers a new value or refuses (E7, R9, S1)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -235,6 +235,20 @@ class Ticket:
         """One matter with others (E2, E6)."""
         related = tuple(dict.fromkeys((*self.related, *(one for one in others if one != self.ticket_id))))
         return replace(self, related=related[:NAMED_AT_MOST]).meeting([Met(criterion, Origin.STATE)], policy)
+
+    @property
+    def named(self) -> tuple[TicketId, ...]:
+        """The other tickets that it names."""
+        return (*self.related, *(one.of for one in self.suggestions if one.of is not None))
+
+    def without(self, hidden: Set[TicketId]) -> Self:
+        """Naming none of these."""
+        if hidden.isdisjoint(self.named):
+            return self
+        related = tuple(one for one in self.related if one not in hidden)
+        return replace(
+            self, related=related, suggestions=tuple(one for one in self.suggestions if one.of not in hidden)
+        )
 
     def timed(self, milestone: Milestone, due_at: datetime | None) -> Self:
         """With a clock due then, or no longer."""

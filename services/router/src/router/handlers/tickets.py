@@ -188,6 +188,7 @@ def on_ticket_restricted(message: Received[TicketRestricted], unit: RoutingUnit)
     if message.envelope.source == SAFETY_BRIDGE:
         _settle(ticket.marked_restricted(), message, unit)
         unit.sightings.forget(ticket.ticket_id)
+        unit.tickets.forget(ticket.ticket_id)
 
 
 def on_ticket_status_changed(message: Received[TicketStatusChanged], unit: RoutingUnit) -> None:

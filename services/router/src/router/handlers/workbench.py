@@ -1,16 +1,21 @@
 """Asks the log: was this decision right by its own policy, and what would a draft of the policy change? Changes nothing.
 
-One question at a time, away from the event loop, with its own copy of the model: the decisions of the day do not wait.
+One question at a time, in a process of its own that ends with its deadline: the decisions of the day do not wait, whatever
+a draft says.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
+from anyio import BrokenWorkerProcess, to_process
+from pydantic import ValidationError
 
 from router.domain.classification import Classifier
 from router.domain.model import Model, Parameters
@@ -24,6 +29,8 @@ from shared.events.topics import SLA, TICKET
 from shared.messaging.kafka import Kafka
 from shared.policy.model import Policy
 from shared.runtime.now import Now
+
+T = TypeVar("T")
 
 DEADLINE_SECONDS = 120.0
 RECORDS_A_TICKET = 20
@@ -41,10 +48,18 @@ class UnknownTicketHere(Refusal):
 
 
 class PolicyNotKept(Refusal):
-    """The policy by which the ticket was decided is not kept here: it was in force before policies were."""
+    """The policy by which the ticket was decided is not kept here, or is none any more."""
 
     slug = "policy-not-kept"
     clause = "R8"
+
+
+class UnreadableDraft(Exception):  # noqa: N818
+    """The changed policy is none; `faults` are place and kind of each mistake, never what was sent."""
+
+    def __init__(self, faults: tuple[tuple[tuple[int | str, ...], str], ...]) -> None:
+        super().__init__(faults)
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,8 @@ class Workbench:
         async with self._undisturbed():
             records = [record async for record in self._of_company(ticket, recorded)]
             policies = {version: await self._policy_of(version) for version in versions}
-            again = await asyncio.to_thread(self._decide_again, ticket_id, recorded, policies, records)
+            question = partial(_decided_again, self._handlers, self._parameters, policies, records)
+            again = await _elsewhere(partial(question, ticket_id, recorded, self._now()))
         return Recomputed(
             policy_versions=tuple(versions),
             classifier_versions=tuple(
@@ -121,46 +137,21 @@ class Workbench:
         """Which of the latest tickets would stand elsewhere if the policy were changed so.
 
         Raises:
-            pydantic.ValidationError: the changed policy is none.
+            UnreadableDraft: the changed policy is none.
             TransientFailure: the broker is away, or it takes too long.
         """
-        draft = Policy.model_validate(_merged(self._policy.model_dump(mode="json"), changes))
+        policy = self._policy.model_dump_json()
         async with self._undisturbed():
+            draft = await _elsewhere(partial(_drafted, policy, changes))
             records, ids = await self._latest(last)
-            was = await asyncio.to_thread(self._play, self._policy, records)
-            now = await asyncio.to_thread(self._play, draft, records)
-        trial = Trial(draft.version, len(ids))
-        for ticket_id in ids:
-            before, after = was.placement(ticket_id), now.placement(ticket_id)
-            if before is not None and after is not None and not before.equals(after):
-                trial.moved.append(Moved(ticket_id, before, after))
-        return trial
+            question = partial(_tried, self._handlers, self._parameters, policy, draft, records)
+            return await _elsewhere(partial(question, ids, self._now()))
 
-    async def _policy_of(self, version: str) -> Policy:
+    async def _policy_of(self, version: str) -> str:
         policy = self._policy if version == self._policy.version else await self._routed.policy(version)
         if policy is None:
             raise PolicyNotKept
-        return policy
-
-    def _decide_again(
-        self, ticket_id: str, recorded: list[dict[str, Any]], policies: Mapping[str, Policy], records: list[Record]
-    ) -> list[dict[str, Any]]:
-        """From the log, each decision under the policy of its time."""
-        classifiers = {version: Classifier(policy, Model(self._parameters)) for version, policy in policies.items()}
-        versions = [str(decision["policy_version"]) for decision in recorded]
-        turns = [
-            Turn(ticket_id, number, str(recorded[number]["occurred_at"]), classifiers[version])
-            for number, version in enumerate(versions)
-            if number and version != versions[number - 1]
-        ]
-        rehearsal = Rehearsal(self._handlers, classifiers[versions[0]], self._now(), turns)
-        rehearsal.play(records)
-        return without_assignments(rehearsal.decisions(ticket_id))
-
-    def _play(self, policy: Policy, records: list[Record]) -> Rehearsal:
-        rehearsal = Rehearsal(self._handlers, Classifier(policy, Model(self._parameters)), self._now())
-        rehearsal.play(records)
-        return rehearsal
+        return policy if isinstance(policy, str) else policy.model_dump_json()
 
     async def _latest(self, last: int) -> tuple[list[Record], list[str]]:
         """The records of the latest tickets, and their ids."""
@@ -198,6 +189,79 @@ class Workbench:
                 yield
         except TimeoutError as late:
             raise TransientFailure("the log is too long for one question") from late
+
+
+async def _elsewhere(question: Callable[[], T]) -> T:
+    """The answer of another process, which is killed when whoever asks does not wait for it any more.
+
+    Raises:
+        TransientFailure: the process ended before it had an answer.
+    """
+    try:
+        return await to_process.run_sync(question, cancellable=True)
+    except BrokenWorkerProcess as broken:
+        raise TransientFailure("the question could not be worked out") from broken
+
+
+def _decided_again(
+    handlers: Handlers,
+    parameters: Parameters,
+    policies: Mapping[str, str],
+    records: list[Record],
+    ticket_id: str,
+    recorded: list[dict[str, Any]],
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """From the log, each decision under the policy of its time."""
+    try:
+        read = {version: Policy.model_validate_json(text) for version, text in policies.items()}
+    except ValidationError:
+        raise PolicyNotKept from None
+    classifiers = {version: Classifier(policy, Model(parameters)) for version, policy in read.items()}
+    versions = [str(decision["policy_version"]) for decision in recorded]
+    turns = [
+        Turn(ticket_id, number, str(recorded[number]["occurred_at"]), classifiers[version])
+        for number, version in enumerate(versions)
+        if number and version != versions[number - 1]
+    ]
+    rehearsal = Rehearsal(handlers, classifiers[versions[0]], now, turns)
+    rehearsal.play(records)
+    return without_assignments(rehearsal.decisions(ticket_id))
+
+
+def _drafted(policy: str, changes: Mapping[str, Any]) -> str:
+    """The changed policy.
+
+    Raises:
+        UnreadableDraft: it is none.
+    """
+    try:
+        return Policy.model_validate(_merged(orjson.loads(policy), changes)).model_dump_json()
+    except ValidationError as invalid:
+        errors = invalid.errors(include_input=False, include_url=False, include_context=False)
+        raise UnreadableDraft(tuple((error["loc"], error["type"]) for error in errors)) from None
+
+
+def _tried(
+    handlers: Handlers,
+    parameters: Parameters,
+    policy: str,
+    draft: str,
+    records: list[Record],
+    ids: list[str],
+    now: datetime,
+) -> Trial:
+    """The records once by the policy and once by the draft."""
+    by = [Policy.model_validate_json(text) for text in (policy, draft)]
+    was, then = (Rehearsal(handlers, Classifier(one, Model(parameters)), now) for one in by)
+    was.play(records)
+    then.play(records)
+    trial = Trial(by[1].version, len(ids))
+    for ticket_id in ids:
+        before, after = was.placement(ticket_id), then.placement(ticket_id)
+        if before is not None and after is not None and not before.equals(after):
+            trial.moved.append(Moved(ticket_id, before, after))
+    return trial
 
 
 def _type_of(record: Record) -> str:

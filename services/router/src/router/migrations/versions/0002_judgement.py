@@ -1,4 +1,7 @@
-"""What assignment looks for, what tickets have in common, the words behind decisions, corrections, policies in force."""
+"""What assignment looks for, what tickets have in common, the words behind decisions, corrections, policies in force.
+
+Tickets from before are in the queue, and their disputes count with those to come (E2).
+"""
 
 from shared.runtime.migrate import run_script
 
@@ -45,5 +48,20 @@ def upgrade() -> None:
             version text primary key,
             document text not null
         );
+
+        create temporary table before on commit drop as
+            select ticket_id, convert_from(document, 'UTF8')::jsonb as was from ticket;
+        update ticket
+        set created_at = (before.was ->> 'created_at')::timestamptz,
+            is_load = before.was ->> 'resolved_at' is null and before.was ->> 'closed_at' is null,
+            is_assignable = before.was ->> 'resolved_at' is null and before.was ->> 'closed_at' is null
+                and not (before.was ->> 'restricted')::boolean
+        from before where before.ticket_id = ticket.ticket_id;
+        insert into sighting (kind, key, ticket_id, requester_id, at, text, counts)
+        select 'ip', before.was ->> 'ip_id', ticket_id, before.was ->> 'requester_id',
+            (before.was ->> 'created_at')::timestamptz, '',
+            coalesce(before.was #>> '{classification,primary,subcategory}', '') in ('false_positive', 'rights_holder_claim')
+                or before.was -> 'criteria' @> '[{"criterion": "legal_dispute"}]'
+        from before where before.was ->> 'ip_id' is not null and not (before.was ->> 'restricted')::boolean;
         """
     )
