@@ -10,6 +10,7 @@ from shared.policy.crisis_words import CrisisWords, crisis_rules
 from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.policy.patterns import Patterns, Phrase, Rule
+from shared.vocabulary import Subcategory
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +90,39 @@ def test_only_whole_words_count(words: CrisisWords, text: str) -> None:
     assert words.find(text) == ()
 
 
-def test_a_phrase_does_not_span_two_texts(words: CrisisWords) -> None:
-    """Subject and body are texts of their own."""
-    assert words.find("want to", "die") == ()
+def test_a_subject_may_go_on_in_the_body(words: CrisisWords) -> None:
+    """Children write so; whatever stands in two texts is read as one."""
+    assert words.find("I want to", "die")
+    assert words.find("Ich will", "nicht mehr leben")
+
+
+CODED = {
+    "entities": "I want to&nbsp;die",
+    "a letter as an entity": "Mein Vater schl&auml;gt mich jeden Tag",
+    "tags": "I want to <b>die</b>",
+    "tags inside a word": "kill my<wbr>self",
+    "quoted-printable": "Mein Vater schl=C3=A4gt mich jeden Tag",
+    "a soft break": "I want to ki=\r\nll myse=6Cf",
+    "letters that look Latin": "I w\u0430nt to k\u0456ll mys\u0435lf",
+    "marks of direction": "I want to ki\u202c\u202ell myself",
+    "letters one by one, words apart": "I c h  w i l l  s t e r b e n",
+    "umlauts spelt out": "Ich moechte sterben. Mein Vater schlaegt mich",
+}
+
+
+@pytest.mark.parametrize("text", CODED.values(), ids=list(CODED))
+def test_what_mail_and_keyboards_do_to_a_word_does_not_hide_it(words: CrisisWords, text: str) -> None:
+    """The text is read as it came, and once more as it was meant."""
+    assert words.find(text)
+
+
+def test_what_an_exception_takes_back_is_told_apart(policy: Policy) -> None:
+    """It is not found, and whoever must not miss it can look again by other means."""
+    patterns = Patterns(crisis_rules(policy))
+    found, taken_back = patterns.look("The dragon wants to die")
+    assert (found, [hit.subcategory for hit in taken_back][:1]) == ((), [Subcategory.CRISIS_DETECTION])
+    found, taken_back = patterns.look("I want to die")
+    assert (bool(found), taken_back) == (True, ())
 
 
 def test_each_rule_is_told_once_and_in_the_policys_order(words: CrisisWords) -> None:

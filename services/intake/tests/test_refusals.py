@@ -275,3 +275,44 @@ async def test_a_key_that_posts_too_much_waits_but_its_safety_signals_do_not(lim
     assert batch.json()[0]["problem"]["status"] == 429
     limited.now.advance(seconds=0.5)
     assert (await limited.post("/v1/events", limited.event(event_id="e-8"))).status_code == 202
+
+
+CRY = PLAIN | {"subject": "help", "body": "I want to kill myself"}
+REFUSED_CRIES: dict[str, tuple[str, Any, str, int]] = {
+    "an unknown category": ("/v1/tickets", CRY | {"category": "hardware"}, JSON, 422),
+    "no such tier": ("/v1/tickets", CRY | {"tier": "gold"}, JSON, 422),
+    "an odd time": ("/v1/tickets", CRY | {"time": "yesterday"}, JSON, 422),
+    "too large": ("/v1/tickets", CRY | {"body": "I want to kill myself. " * 20_000}, JSON, 413),
+    "no JSON": ("/v1/tickets", b'{"body": "I want to kill myself"', JSON, 400),
+    "an unknown type": (
+        "/v1/events",
+        {"specversion": "1.0", "id": "e", "source": "/s", "type": "x", "data": CRY},
+        STRUCTURED,
+        422,
+    ),
+    "an item of a batch": ("/v1/events", [{"data": CRY}, {"data": PLAIN}], BATCH, 207),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "content_type", "status"), REFUSED_CRIES.values(), ids=list(REFUSED_CRIES))
+async def test_what_is_refused_is_not_unseen(intake: Any, path: str, body: Any, content_type: str, status: int) -> None:
+    """S6: upstream learns what is wrong, and words of crisis wake somebody all the same, once however often they are sent."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    for _ in range(2):
+        answer = await intake.post(path, raw, content_type)
+        assert answer.status_code == status, answer.text
+    [mark] = await intake.left()
+    assert (mark.topic, mark.data) == ("safety.agent.v1", {"reason_code": "refused"})
+    [kept] = await intake.rows("select body from unreadable")
+    assert b"kill myself" in kept["body"]
+
+
+async def test_a_cry_under_a_known_id_is_not_unseen(intake: Any) -> None:
+    """S6: 409, since ids are taken once; the words are heard."""
+    first = intake.event(body="hello")
+    await intake.post("/v1/events", first, STRUCTURED)
+    again = intake.event(body="I want to kill myself")
+    assert (await intake.post("/v1/events", again, STRUCTURED)).status_code == 409
+    assert (await intake.post("/v1/events", [again], BATCH)).json()[0]["status"] == 409
+    marks = [left.data for left in await intake.left() if left.topic == "safety.agent.v1"]
+    assert marks == [{"reason_code": "refused"}] * 2

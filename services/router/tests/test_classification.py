@@ -177,7 +177,7 @@ def test_what_else_was_considered_is_said_with_its_score(classify) -> None:
 
 def test_the_version_names_the_model(classifier: Classifier) -> None:
     """C3: a hash of the examples, the words and the recipe."""
-    assert classifier.version.startswith("linear-1@")
+    assert classifier.version.startswith("linear-2@")
 
 
 @pytest.mark.parametrize("size", [1, 1000, 100_000])
@@ -185,3 +185,40 @@ def test_a_crisis_is_found_in_the_longest_text(classify, size: int) -> None:
     """However much stands around it (S6, C4)."""
     filler = "We like the stories about the lake. " * size
     assert classify(f"{filler} I want to kill myself. {filler}").subcategory is Subcategory.CRISIS_DETECTION
+
+
+BY_THE_MODEL_ALONE = (
+    "When the lights go out he lies down next to me and I hold my breath",
+    "mama sleeps for two days now and i cook for my brother",
+    "every night i think about the bridge by the river",
+    "dad locks the fridge and we get nothing when he is angry",
+)
+AROUND = ("Hello, we love your stories.", "Also the invoice of Tuesday is wrong and the narrator was too fast.")
+
+
+@pytest.mark.parametrize("cry", BY_THE_MODEL_ALONE)
+def test_one_sentence_is_enough(classifier: Classifier, cry: str) -> None:
+    """C4, S6: no pattern has it, and whatever stands around it, or upstream says, it leads; the category given is kept."""
+    framed = f"{AROUND[0]} {cry}. {AROUND[1]}"
+    reading = classifier.read(framed)
+    assert reading.crisis == ()
+    assert classifier.classify((framed,), reading, None, Tier.FREE).category is Category.SAFETY
+    given = classifier.classify((framed,), reading, UpstreamWords("billing", "invoice_question"), Tier.FREE)
+    assert (given.category, given.secondary[0].subcategory) == (Category.SAFETY, Subcategory.INVOICE_QUESTION)
+    assert any(one.startswith("feature.") for one in given.evidence)
+
+
+@pytest.mark.parametrize(
+    "cry", ["Since the dog died dad wants to die", "The prince in my story is me and he wants to die"]
+)
+def test_an_exception_leaves_it_to_the_model(classify, cry: str) -> None:
+    """C4: what a story, an idiom or a denial takes back is looked at once more, by less than it takes otherwise."""
+    assert classify(cry).category is Category.SAFETY
+
+
+@pytest.mark.parametrize(
+    "text", ["The dragon wants to die in chapter two", "The knight wants to kill the dragon", *AROUND]
+)
+def test_a_story_stays_a_story(classify, text: str) -> None:
+    """And what stands around a cry is none by itself."""
+    assert classify(text).category is not Category.SAFETY

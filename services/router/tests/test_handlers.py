@@ -344,11 +344,12 @@ def test_reopening_within_seven_days_keeps_team_and_level(router, event_class) -
 
 
 def test_a_crisis_on_a_long_resolved_ticket_is_routed_all_the_same(router) -> None:
-    """The refusal of L12 holds back no safety signal (S6)."""
+    """L12 refuses no safety signal: the ticket is open again (S6)."""
     router.handle(TicketCreated, **LOGIN)
     router.handle(TicketResolved)
     events = router.handle(TicketMessageAdded, author=CUSTOMER, **CRISIS, occurred_at=AT + timedelta(days=30))
-    assert names(events) == ["RoutingRefused", "SafetyScreeningRequested", "RoutingAssigned"]
+    assert names(events) == ["SafetyScreeningRequested", "RoutingAssigned"]
+    assert router.ticket().is_open
 
 
 def test_a_closed_ticket_still_hears_what_comes_later(router) -> None:
@@ -457,3 +458,28 @@ def test_every_decision_is_a_line_of_the_history(router) -> None:
         (3, "deescalated"),
     ]
     assert lines[0].document == router.unit.emitted[0].value
+
+
+def test_a_reply_that_only_the_model_understands_is_routed_to_safety(router) -> None:
+    """C4, S7: later words are read as closely as the first; the agent is asked to screen them."""
+    router.handle(TicketCreated, **LOGIN)
+    cry = "When the lights go out he lies down next to me and I hold my breath"
+    screening, assigned = router.handle(TicketMessageAdded, author=CUSTOMER, body=cry)
+    assert names([screening, assigned]) == ["SafetyScreeningRequested", "RoutingAssigned"]
+    assert all(one.startswith("feature.") for one in screening.evidence)
+    assert assigned.category == "safety"
+
+
+def test_a_cry_opens_a_closed_ticket_again(router) -> None:
+    """S6: closed as spam, it would be offered to nobody."""
+    router.handle(TicketCreated, **LOGIN)
+    router.handle(TicketClosed, reason="spam")
+    assert names(router.handle(TicketMessageAdded, author=CUSTOMER, **CRISIS))[-1] == "RoutingAssigned"
+    assert router.ticket().is_assignable
+
+
+def test_a_crisis_is_not_made_a_report_that_may_wait_longer(router) -> None:
+    """S1: an hour instead of five minutes is less, whoever says so."""
+    router.handle(TicketCreated, **CRISIS)
+    [refused] = router.handle(TicketReclassified, category="safety", subcategory="mandatory_reporting")
+    assert refused.reason_code == "safety_stands"

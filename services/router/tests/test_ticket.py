@@ -284,7 +284,8 @@ def after(ticket: Ticket, fact: tuple[str, object], classifier: Classifier) -> T
     kind, said = fact
     policy = classifier.policy
     if kind == "words":
-        return ticket.told(classifier.read(str(said)), policy)
+        reading = classifier.read(str(said))
+        return ticket.told(reading, classifier.danger((str(said),), reading), policy)
     if kind == "signal":
         return ticket.meeting([Met(Criterion(said), Origin.EVENT)], policy)
     try:

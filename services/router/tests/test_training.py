@@ -61,7 +61,7 @@ class TestTheModel:
 
     def test_that_knows_nothing_leaves_patterns_to_decide(self, policy: Policy) -> None:
         """HD-57: without what was trained, safety and the law are found all the same, and the rest goes to a person (C3)."""
-        outputs = len(CATEGORIES) + len(SUBCATEGORIES)
+        outputs = len(CATEGORIES) + len(SUBCATEGORIES) + 1
         empty = Parameters(
             ("w:nothing",),
             np.ones(1, np.float32),

@@ -235,6 +235,15 @@ async def test_a_safety_ticket_has_one_incident_whichever_word_of_it_comes_first
         assert await fresh.hear(*second) == []
 
 
+async def test_a_second_cry_on_a_ticket_that_somebody_took_asks_again(bridge: Any) -> None:
+    """S6: what intake flags in a later message is no repetition, however much the first one weighed."""
+    await bridge.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    await bridge.acknowledge()
+    assert await bridge.hear(RoutingAssigned, routed("T-1", "crisis_detection")) == []
+    emitted = await bridge.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    assert facts_of(emitted) == ["incident_raised", "page_requested"]
+
+
 async def test_other_tickets_and_restricted_ones_open_nothing(bridge: Any) -> None:
     """S8, S9."""
     assert await bridge.hear(RoutingAssigned, routed("T-1", "login", category="account")) == []

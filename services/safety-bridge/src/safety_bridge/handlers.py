@@ -181,9 +181,11 @@ def _understood(message: Received[Any], unit: SafetyUnit) -> Signal:
         case SafetyUnreadable():
             return signal.unreadable(occurred_at=envelope.occurred_at, received_at=unit.now)
         case SafetyTicketFlagged() | RoutingAssigned():
-            return signal.of_safety_ticket(
+            heard = signal.of_safety_ticket(
                 event.subcategory, occurred_at=envelope.occurred_at, received_at=unit.now, policy=unit.policy
             )
+            is_new_word = isinstance(event, SafetyTicketFlagged)
+            return replace(heard, asks_again=True) if is_new_word else heard  # each flag is another cry
     return signal.understand(
         event,
         KINDS[type(event)],

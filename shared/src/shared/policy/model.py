@@ -141,6 +141,10 @@ class Classification(_Part):
     """From here on what a part of the text is about is kept beside the primary topic (C5)."""
     leading_from: Share
     """From here on a part of the text that is about safety, a claim or unfit content leads, whatever the rest says (C5)."""
+    danger_from: Share
+    """From here on a text, or a single sentence of it, tells of crisis or abuse, whatever the rest or upstream says (C4)."""
+    danger_if_doubtful_from: Share
+    """The same where words of crisis were found and an exception took them back."""
 
 
 class Several(_Part):

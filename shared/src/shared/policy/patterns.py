@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from html import unescape
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -43,12 +44,15 @@ STEM = 4
 
 _WORD = re.compile(r"[^\W_]+")
 _ASCII_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
-_DROPPED = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff]+")
+_DROPPED = re.compile("[\u0300-\u036f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+")
 """Accents split off by NFKD, and characters that cannot be seen."""
 _MASK = re.compile(r"[0-9@$!|*+][^\W\d_]")
 _STRETCHED = tuple(letter * 3 for letter in "aeioulstrnmdyh")
 _ONE_BY_ONE_AT_LEAST = 4
 """What shows a disguise: a digit or sign before a letter, a letter three times, letters one by one."""
+_GERMAN = frozenset(("ich", "mich", "mein", "meine", "und", "nicht", "ist", "der", "das", "eine", "wir", "sie"))
+_SPELT_OUT = re.compile("[aou]e")
+"""Umlauts as they are typed where the keys are missing; in words of other languages these letters mean nothing."""
 _LETTERS = str.maketrans("013457@$!|+", "oieastasiit", "*")
 _TOKEN = re.compile(r"\S+")
 _STARRED = re.compile(r"(?<![^\W\d_])[^\W\d_]{1,30}\*[^\W\d_]{1,30}")
@@ -58,7 +62,7 @@ _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _SEPARATOR = re.compile(r"[\W_]+")
 _CLAUSE = re.compile(
-    r"(?<=[.!?;,:…])\s+|\n+|\s+[-–—]+\s+"
+    r"[.!?;,:…()\[\]{}/|•\u2600-\u27bf\U0001f300-\U0001faff]+\s*|\n+|\s+[-–—]+\s+"
     r"|\s+(?=(?i:and|but|so|because|und|aber|weil|denn|y|pero|porque|et|mais|parce|car)\b)"
 )
 _SOMEBODY = {
@@ -100,6 +104,18 @@ _SOMEBODY = {
 }
 """Who is no figure of a story."""
 _ASKING_WHY = frozenset(("why", "warum", "wieso", "weshalb", "pourquoi"))
+_QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
+_SOFT_BREAK = re.compile(r"=\r?\n")
+_INLINE_TAG = re.compile(r"</?(?:b|i|u|s|em|strong|span|font|a|mark|small|wbr)(?:\s[^<>]{0,500})?/?>", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-z!][^<>]{0,500}>", re.IGNORECASE)
+_WIDE_SPACE = re.compile(r"\s{2,}")
+_LATIN = re.compile("[a-zA-Z]")
+_LOOKS_LATIN = re.compile("[\u0370-\u03ff\u0400-\u04ff]")
+_LATIN_FOR = str.maketrans(
+    "авеёіїјкмнорстухѕԁАВЕІЇЈКМНОРСТУХЅαβεικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "abeeiijkmhopctyxsdABEIIJKMHOPCTYXSabeikvoptuxwABEZHIKMNOPTYX",
+)
+"""Cyrillic and Greek letters that look like Latin ones."""
 _PIECE = re.compile(r"\S{1,200}(?![^\W_])|\S{1,200}")
 _GAP = re.compile(r"(?:^| )~(\d*)")
 _SET = re.compile(r"\$(\w+)")
@@ -179,23 +195,38 @@ class Patterns(Generic[T]):
                     self._by_word[word].append(index)
 
     def find(self, *texts: str) -> tuple[T, ...]:
-        """What the matching rules stand for, each rule once, in the order of the rules."""
-        indices: set[int] = set()
+        """What the matching rules stand for, each rule once, in the order of the rules. A subject may go on in its body."""
+        return self.look(*texts)[0]
+
+    def look(self, *texts: str) -> tuple[tuple[T, ...], tuple[T, ...]]:
+        """The same, and what an exception took back: whoever must not miss it looks again by other means."""
+        found: set[int] = set()
+        taken_back: set[int] = set()
         for reading, suspects in self._all_suspects(texts):
-            indices.update(index for index in suspects if index not in indices and self._span(index, reading))
-        return tuple(self._rules[index].meaning for index in sorted(indices)) if indices else ()
+            for index in suspects - found:
+                span, was_taken_back = self._span(index, reading)
+                if span is not None:
+                    found.add(index)
+                elif was_taken_back:
+                    taken_back.add(index)
+        if not (found or taken_back):
+            return (), ()
+        return self._meanings(found), self._meanings(taken_back - found)
 
     def explain(self, *texts: str) -> tuple[Found[T], ...]:
-        """The same, with the words that matched."""
+        """What is found, with the words that matched."""
         spans: dict[int, str] = {}
         for reading, suspects in self._all_suspects(texts):
             for index in suspects:
-                if index not in spans and (span := self._span(index, reading)):
+                if index not in spans and (span := self._span(index, reading)[0]):
                     spans[index] = reading.whole[span[0] : span[1]].strip()
         return tuple(Found(self._rules[index].meaning, spans[index]) for index in sorted(spans))
 
+    def _meanings(self, indices: Iterable[int]) -> tuple[T, ...]:
+        return tuple(self._rules[index].meaning for index in sorted(indices))
+
     def _all_suspects(self, texts: Iterable[str]) -> Iterator[tuple["_Reading", set[int]]]:
-        return (found for text in texts for part in _parts(text) for found in self._suspects(part))
+        return (found for part in _parts("\n".join(texts)) for found in self._suspects(part))
 
     def _suspects(self, text: str) -> Iterator[tuple["_Reading", set[int]]]:
         """Each reading of a text, with the rules whose places can all be filled from it."""
@@ -210,12 +241,15 @@ class Patterns(Generic[T]):
             if suspects:
                 yield _Reading(plain, f" {' '.join(words)} "), suspects
 
-    def _span(self, index: int, reading: "_Reading") -> tuple[int, int] | None:
+    def _span(self, index: int, reading: "_Reading") -> tuple[tuple[int, int] | None, bool]:
+        """Where a rule holds, and whether it would but for its exceptions."""
         rule = self._rules[index]
+        was_taken_back = False
         for match in rule.pattern.regex.finditer(reading.whole):
             if not rule.unless or not _is_taken_back(rule.unless, match.span(), reading):
-                return match.span()
-        return None
+                return match.span(), False
+            was_taken_back = True
+        return None, was_taken_back
 
 
 @dataclass
@@ -299,20 +333,46 @@ def folded(text: str) -> str:
 
 
 def readings(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The words of a text, and where it looks disguised once more without: k1ll, k.i.l.l and killlll are kill."""
+    """The words of a text; where it came coded or looks disguised once more as it was meant: k1ll, k.i.l.l, killlll are kill."""
     words = words_of(text)
     yield text, words
+    if (meant := decoded(text)) != text and (others := words_of(meant)) != words:
+        text, words = meant, others
+        yield text, words
+    if _SPELT_OUT.search(text) and not _GERMAN.isdisjoint(words):
+        short = _SPELT_OUT.sub(lambda found: found[0][0], text)
+        yield short, words_of(short)
     if (
         _MASK.search(text)
         or any(map(text.casefold().__contains__, _STRETCHED))
         or list(map(len, words)).count(1) >= _ONE_BY_ONE_AT_LEAST
     ):
-        plain = _ONE_BY_ONE.sub(lambda found: _SEPARATOR.sub("", found[0]), text.casefold())
+        plain = _ONE_BY_ONE.sub(_joined_letters, text.casefold())
         plain = _TOKEN.sub(_unmasked, plain)
         plain = _REPEATED.sub(r"\1", _REPEATED_L.sub("ll", plain))
         if (unmasked := words_of(plain)) != words:
             starred = _STARRED.findall(text.casefold()) if "*" in text else ()
             yield plain, unmasked + [word for token in starred for word in _unstarred(token)]
+
+
+def decoded(text: str) -> str:
+    """Without the marks of mail and web pages (tags, entities, quoted-printable), with Latin letters for those that look so."""
+    if "=" in text and _QUOTED.search(text):
+        text = _QUOTED.sub(
+            lambda found: bytes.fromhex(found[0].replace("=", "")).decode(errors="replace"), _SOFT_BREAK.sub("", text)
+        )
+    if "<" in text:
+        text = _TAG.sub(" ", _INLINE_TAG.sub("", text))
+    if "&" in text:
+        text = unescape(text)
+    if not text.isascii() and _LOOKS_LATIN.search(text) and _LATIN.search(text):
+        text = text.translate(_LATIN_FOR)
+    return text
+
+
+def _joined_letters(found: re.Match[str]) -> str:
+    """Letters one by one as words; a wider space is one between words."""
+    return " ".join(_SEPARATOR.sub("", word) for word in _WIDE_SPACE.split(found[0]))
 
 
 def _unmasked(found: re.Match[str]) -> str:

@@ -65,7 +65,8 @@ def structured(event: Any) -> Arrival:
     """
     if not isinstance(event, dict):
         raise Invalid((Fault("", "must be an object"),))
-    return Arrival(event, event.pop("data", None))
+    attributes = event.copy()  # what is refused is looked at once more
+    return Arrival(attributes, attributes.pop("data", None))
 
 
 def binary(headers: Headers, body: bytes) -> Arrival:

@@ -114,6 +114,12 @@ class Desk:
                 receipts.update(zip(places, saved, strict=True))
         return [receipts[place] for place in range(len(posts))]
 
+    async def heed(self, key: ApiKey, refused: Sequence[bytes]) -> None:
+        """What is refused is not unseen: where its words tell of a crisis its bytes are kept and somebody is woken (S6)."""
+        alarms = [alarm for body in refused if (alarm := self.reception.alarm(key, body)) is not None]
+        if alarms:
+            await self._urgent(alarms)
+
     async def take(self, key: ApiKey, post: Post) -> Answer:
         """
         Raises:
@@ -134,32 +140,40 @@ class Events(Endpoint):
 
     async def answer(self, key: ApiKey, headers: Headers, body: bytes) -> Answer:
         media = media_type(headers, (STRUCTURED, BATCH, JSON))
-        if media == BATCH:
-            return await self._batch(key, items_of(body))
         try:
-            arrival = structured(parse(body)) if media == STRUCTURED else binary(headers, body)
-            return await self._desk.take(key, self._desk.reception.on_event(key, arrival))
-        except Refusal as refusal:
-            raise problem_of(refusal) from None
+            if media == BATCH:
+                items = items_of(body)
+            else:
+                arrival = structured(parse(body)) if media == STRUCTURED else binary(headers, body)
+                return await self._desk.take(key, self._desk.reception.on_event(key, arrival))
+        except (Refusal, Problem) as no:
+            await self._desk.heed(key, [body])
+            raise (problem_of(no) if isinstance(no, Refusal) else no) from None
+        return await self._batch(key, items)
 
     async def _batch(self, key: ApiKey, items: list[Any]) -> Answer:
         """Each item stands alone: it has its own answer, in order."""
         answers: list[Any] = []
         posts: dict[int, Post] = {}
+        refused: list[bytes] = []
         for place, item in enumerate(items):
             try:
                 posts[place] = self._desk.admit(key, self._desk.reception.on_event(key, structured(item)))
                 answers.append(None)
             except Refusal as refusal:
+                refused.append(orjson.dumps(item))
                 answers.append(_item_problem(problem_of(refusal)))
             except Problem as problem:
+                refused.append(orjson.dumps(item))
                 answers.append(_item_problem(problem))
         receipts = await self._desk.save(list(posts.values()))
         for place, receipt in zip(posts, receipts, strict=True):
             try:
                 answers[place] = {"status": 202, **accepted(receipt)}
             except Refusal as refusal:
+                refused.append(orjson.dumps(items[place]))
                 answers[place] = _item_problem(problem_of(refusal))
+        await self._desk.heed(key, refused)
         return 207, answers
 
 
@@ -180,8 +194,9 @@ class Tickets(Endpoint):
             return await self._desk.take(key, self._desk.reception.on_ticket(key, parse(body), repeats))
         except UnicodeDecodeError:
             raise Problem(400, "invalid-header", "The Idempotency-Key is not UTF-8") from None
-        except Refusal as refusal:
-            raise problem_of(refusal) from None
+        except (Refusal, Problem) as no:
+            await self._desk.heed(key, [body])
+            raise (problem_of(no) if isinstance(no, Refusal) else no) from None
 
 
 class SafetyEvents(Endpoint):

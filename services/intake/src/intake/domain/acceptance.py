@@ -152,6 +152,10 @@ class SafetyWatch:
         self._criteria = policy.escalation.rows[Category.SAFETY].level_of.keys() - policy.escalation.everywhere.keys()
         self._severities = policy.safety.severities
 
+    def hears(self, *texts: str) -> bool:
+        """Whether words tell of a crisis."""
+        return bool(self._words.find(*texts))
+
     def flag(self, said: Said) -> Flag | None:
         """The flag for an event whose words are known to the policy; its subcategory is the gravest one named (S8)."""
         hits = self._words.find(*said.texts)

@@ -1,7 +1,7 @@
 """What a post says, checked field by field. Whatever is wrong is told by its place, never by its value."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +97,23 @@ def encoded(data: Any, at: str) -> bytes:
         return orjson.dumps(data)
     except orjson.JSONEncodeError:
         raise Invalid((Fault(at, "nested too deeply"),)) from None
+
+
+def texts_in(body: bytes) -> Iterator[str]:
+    """Every text of a document, whatever its shape; of what is no JSON all of it."""
+    try:
+        parts = [orjson.loads(body)]
+    except orjson.JSONDecodeError:
+        yield body.decode(errors="replace")
+        return
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            parts.extend(reversed(part.values()))
+        elif isinstance(part, list):
+            parts.extend(reversed(part))
 
 
 def refuse_odd_json(data: Any, value: bytes, at: str) -> None:

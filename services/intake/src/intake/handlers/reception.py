@@ -32,6 +32,7 @@ from intake.handlers.reading import (
     is_identifier,
     refuse_odd_json,
     said_by,
+    texts_in,
     told,
     validated,
 )
@@ -122,6 +123,10 @@ class Reception:
             return self._safety_event(key, arrival, otherwise=self._unreadable(key, "id_conflict", raw))
         except Refusal as refusal:
             return self._unreadable(key, refusal.slug.replace("-", "_"), raw)
+
+    def alarm(self, key: ApiKey, body: bytes) -> Post | None:
+        """The mark of a refused post whose words tell of a crisis; its bytes are kept (S6)."""
+        return self._unreadable(key, "refused", Raw(b"", body)) if self._watch.hears(*texts_in(body)) else None
 
     def _ticket_event(self, event_class: type[ticket.TicketEvent], attributes: Told, data: Any, *, at: str) -> Post:
         received_at = self._now()

@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import combinations
+from itertools import combinations, islice
 from operator import attrgetter
 from typing import Self
 
-from router.domain.features import Sentences, sentences_of
+from router.domain.features import Sentences, pieces_of, sentences_of
 from router.domain.model import Contribution, Likelihoods, Model
 from shared.policy.model import Policy
 from shared.policy.patterns import Patterns, Rule
@@ -32,13 +32,7 @@ WORTH_TELLING = 0.05
 ALTERNATIVES = 3
 FEATURES_NAMED = 3
 SENTENCES_READ = 16
-"""Of a longer text, so many sentences are looked at by themselves."""
-WORDS_OF_A_SENTENCE = 3
-_JOINING = {
-    *("and", "but", "also", "besides", "plus", "y", "e", "pero", "ademas", "tambien"),
-    *("und", "aber", "ausserdem", "sowie", "et", "mais", "aussi", "puis"),
-}
-"""Words behind which a sentence may go on with another matter."""
+"""Of a longer text, so many sentences may be about something else; for words of crisis all are looked at."""
 TELLING_WORDS = 4
 STEM_LETTERS = 6
 
@@ -90,6 +84,8 @@ class Reading:
     """What the patterns find in a text."""
 
     signs: tuple[Sign, ...] = ()
+    is_doubtful: bool = False
+    """Whether words of crisis were found and taken back: a story, an idiom, a denial, or a cry beside one."""
 
     @property
     def crisis(self) -> tuple[Sign, ...]:
@@ -176,6 +172,24 @@ class Explanation:
     words: tuple[Contribution, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Danger:
+    """Crisis or abuse as the model sees it, and by which features."""
+
+    topic: Topic
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the model makes of a text: of the whole, of each different part of it, and whether any of it tells of danger."""
+
+    sentences: Sentences
+    whole: Likelihoods
+    parts: list[Likelihoods]
+    danger: Danger | None
+
+
 class Classifier:
     """The patterns of a policy, and the model."""
 
@@ -187,23 +201,26 @@ class Classifier:
 
     def read(self, *texts: str) -> Reading:
         """What the patterns find, in any language of the policy."""
-        found = self._patterns.find(*texts)
-        return Reading(found) if found else NOTHING
+        found, taken_back = self._patterns.look(*texts)
+        is_doubtful = any(sign.is_safety for sign in taken_back)
+        return Reading(found, is_doubtful) if found or is_doubtful else NOTHING
 
     def classify(
         self, texts: tuple[str, ...], reading: Reading, upstream: UpstreamWords | None, tier: Tier
     ) -> Classification:
         """What upstream says is taken as given, else the words decide (C2); words of crisis lead in any case (C4)."""
         given = upstream.understood() if upstream else None
-        if given is None or given.subcategory is None:
-            classification = self._by_words(texts, reading, given, tier)
-        else:
-            others = tuple(topic for topic in reading.topics if topic.subcategory is not given.subcategory)
-            clauses = ("C2", "C5") if others else ("C2",)
-            classification = Classification(given, others, reading.evidence, self.version, clauses)
+        look = self._look(texts, reading)
+        classification = (
+            self._by_words(look, reading, tier) if given is None else self._inside(given, look.whole, reading)
+        )
         for sign in reading.crisis:
             classification = classification.joined_by(topic_of(sign), self.policy)
-        return classification
+        return self._with_danger(classification, look)
+
+    def danger(self, texts: tuple[str, ...], reading: Reading) -> Danger | None:
+        """What the model sees of crisis or abuse in later words, in all of them or in one sentence (C4)."""
+        return self._look(texts, reading).danger
 
     def explain(self, texts: tuple[str, ...], classification: Classification) -> Explanation:
         """By which words a classification came about."""
@@ -229,27 +246,42 @@ class Classifier:
             for first, second in combinations(stems, 2)
         )
 
-    def _by_words(self, texts: tuple[str, ...], reading: Reading, given: Topic | None, tier: Tier) -> Classification:
-        """The category that the model is sure of, or that a pattern names; inside one that upstream gave, the subcategory."""
+    def _look(self, texts: tuple[str, ...], reading: Reading) -> "_Look":
         sentences = _sentences(texts)
-        likelihoods = self._model.likelihoods(sentences, sorted({sign.word for sign in reading.signs}))
-        if given is not None:
-            return self._inside(given, likelihoods, reading)
+        whole = self._model.likelihoods(sentences, sorted({sign.word for sign in reading.signs}))
+        pieces = list(pieces_of(sentences))
+        parts = self._model.of_each(pieces) if len(pieces) > 1 else []
+        numbers = self.policy.classification
+        least = numbers.danger_if_doubtful_from if reading.is_doubtful else numbers.danger_from
+        surest = max([whole, *parts], key=lambda one: one.danger)
+        confidence = min(round(surest.danger, 2), SUREST)
+        topic = Topic(Category.SAFETY, surest.likelier_danger, confidence)
+        danger = Danger(topic, self._features(sentences, Category.SAFETY)) if surest.danger >= least else None
+        return _Look(sentences, whole, parts, danger)
+
+    def _with_danger(self, classification: Classification, look: "_Look") -> Classification:
+        """With what the model sees of crisis or abuse, wherever that is said and whatever upstream says (C4)."""
+        if look.danger is None or classification.category is Category.SAFETY:
+            return classification
+        return classification.joined_by(look.danger.topic, self.policy).also_shown_by(look.danger.evidence)
+
+    def _by_words(self, look: "_Look", reading: Reading, tier: Tier) -> Classification:
+        """The category that the model is sure of, or that a pattern names."""
         evidence = reading.evidence
-        by_likelihood = likelihoods.in_order()
-        whole = [self._topic(one, likelihoods) for one in by_likelihood if self._is_sure(one, likelihoods)]
-        parts = list(self._of_sentences(sentences))
+        by_likelihood = look.whole.in_order()
+        whole = [self._topic(one, look.whole) for one in by_likelihood if self._is_sure(one, look.whole)]
+        parts = list(self._of_sentences(look.parts))
         for topic in whole:
-            evidence += self._features(sentences, topic.category)
+            evidence += self._features(look.sentences, topic.category)
         leading = [topic for topic in parts if _leads(topic) or not whole]
         ordered = sorted(
             _each_once([*reading.topics, *whole, *leading]),
             key=lambda topic: (*_order(topic, tier, self.policy), -topic.confidence),
         )
         alternatives = tuple(
-            self._topic(category, likelihoods)
+            self._topic(category, look.whole)
             for category in by_likelihood[:ALTERNATIVES]
-            if likelihoods.of(category) >= WORTH_TELLING and category not in {topic.category for topic in ordered}
+            if look.whole.of(category) >= WORTH_TELLING and category not in {topic.category for topic in ordered}
         )
         if not ordered:
             return Classification(None, alternatives, evidence, self.version, ("C3",), alternatives)
@@ -258,9 +290,11 @@ class Classifier:
         return Classification(ordered[0], tuple(others), evidence, self.version, clauses, alternatives)
 
     def _inside(self, given: Topic, likelihoods: Likelihoods, reading: Reading) -> Classification:
-        """The subcategory that the words choose inside the category that upstream gave, else none (C2)."""
+        """What upstream gave; without a subcategory the words choose one inside it, else none (C2)."""
         topics = reading.topics
-        named = next((topic.subcategory for topic in topics if topic.category is given.category), None)
+        named = given.subcategory or next(
+            (topic.subcategory for topic in topics if topic.category is given.category), None
+        )
         chosen, share = likelihoods.best_subcategory(given.category)
         if named is None and share >= self.policy.classification.subcategory_from:
             named = chosen
@@ -280,14 +314,10 @@ class Classifier:
         is_named = share >= self.policy.classification.subcategory_from
         return Topic(category, subcategory if is_named else None, min(round(likelihoods.of(category), 2), SUREST))
 
-    def _of_sentences(self, sentences: Sentences) -> Iterator[Topic]:
+    def _of_sentences(self, parts: Iterable[Likelihoods]) -> Iterator[Topic]:
         """What single sentences of a longer text are surely about (C5)."""
         numbers = self.policy.classification
-        parts = dict.fromkeys(tuple(part) for sentence in sentences for part in _parts_of(sentence))
-        long_enough = [list(part) for part in parts if len(part) >= WORDS_OF_A_SENTENCE][:SENTENCES_READ]
-        if len(long_enough) < 2:
-            return
-        for likelihoods in self._model.of_each(long_enough):
+        for likelihoods in islice(parts, SENTENCES_READ):
             topic = self._topic(likelihoods.in_order()[0], likelihoods)
             if topic.confidence >= (numbers.leading_from if _leads(topic) else numbers.secondary_from):
                 yield topic
@@ -309,16 +339,6 @@ def rules_of(policy: Policy) -> Iterator[Rule[Sign]]:
 def topic_of(sign: Sign) -> Topic:
     """What words of crisis or abuse make a ticket about (E5)."""
     return Topic(Category.SAFETY, Subcategory(sign.word), CERTAIN)
-
-
-def _parts_of(sentence: list[str]) -> Iterator[list[str]]:
-    """A sentence, cut where it goes on with another matter."""
-    begin = 0
-    for place, word in enumerate(sentence):
-        if word in _JOINING:
-            yield sentence[begin:place]
-            begin = place + 1
-    yield sentence[begin:]
 
 
 def _sentences(texts: tuple[str, ...]) -> Sentences:

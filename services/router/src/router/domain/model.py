@@ -20,7 +20,10 @@ WORDS_REMEMBERED = 50_000
 CATEGORIES: tuple[Category | None, ...] = (*Category, None)
 """The outputs for categories; None is "none of these"."""
 SUBCATEGORIES = tuple(Subcategory)
-_OUTPUTS = len(CATEGORIES) + len(SUBCATEGORIES)
+DANGERS = (Subcategory.CRISIS_DETECTION, Subcategory.MANDATORY_REPORTING)
+"""What a single sentence of any text may tell of."""
+_OUTPUTS = len(CATEGORIES) + len(SUBCATEGORIES) + 1
+"""Categories, subcategories, and whether somebody is in danger."""
 _OF_CATEGORY = {
     category: np.array([index for index, sub in enumerate(SUBCATEGORIES) if CATEGORY_OF[sub] is category])
     for category in Category
@@ -29,10 +32,12 @@ _OF_CATEGORY = {
 
 @dataclass(frozen=True, slots=True)
 class Likelihoods:
-    """How likely a text is about each category or none (together 1), and how its subcategories score."""
+    """How likely a text is about each category or none (together 1), how its subcategories score, and how likely it tells of
+    somebody in danger: that is judged by itself, since one sentence is enough."""
 
     categories: dict[Category | None, float]
     subcategory_scores: Floats
+    danger: float
 
     def of(self, category: Category | None) -> float:
         return self.categories[category]
@@ -44,6 +49,11 @@ class Likelihoods:
     def subcategories(self, category: Category) -> Floats:
         """How likely each subcategory of a category is if the category is right (together 1), in the order of C1."""
         return _shares(self.subcategory_scores[_OF_CATEGORY[category]])
+
+    @property
+    def likelier_danger(self) -> Subcategory:
+        """Of crisis and abuse."""
+        return max(DANGERS, key=lambda one: float(self.subcategory_scores[SUBCATEGORIES.index(one)]))
 
     def best_subcategory(self, category: Category) -> tuple[Subcategory, float]:
         """The likeliest subcategory of a category, and its share among those of the category (0-1)."""
@@ -182,7 +192,8 @@ class Model:
         split = len(CATEGORIES)
         sharpness = self._parameters.sharpness
         shares = _shares(scores[:split] * sharpness[0]).tolist()
-        return Likelihoods(dict(zip(CATEGORIES, shares, strict=True)), scores[split:] * sharpness[1])
+        danger = 1.0 / (1.0 + float(np.exp(-scores[-1])))
+        return Likelihoods(dict(zip(CATEGORIES, shares, strict=True)), scores[split:-1] * sharpness[1], danger)
 
 
 def _shares(scores: Floats) -> Floats:

@@ -9,6 +9,7 @@ from router.domain.classification import (
     GIVEN,
     RIGHTS_HOLDER_CLAIM,
     Classification,
+    Danger,
     Reading,
     Topic,
     UpstreamWords,
@@ -199,17 +200,23 @@ class Ticket:
             classification = classification.joined_by(RIGHTS_HOLDER_CLAIM, policy)
         return self._classified(classification, criteria=(*self.criteria, *new))
 
-    def told(self, reading: Reading, policy: Policy) -> Self:
-        """With what a customer's later words say: of crisis and abuse, and of criteria (E5, E6)."""
-        if self.restricted or not (reading.crisis or reading.criteria):
+    def told(self, reading: Reading, danger: Danger | None, policy: Policy) -> Self:
+        """With what a customer's later words say: of crisis and abuse, and of criteria (E5, E6).
+
+        A cry opens a ticket again, however long ago it was resolved or why it was closed (S6).
+        """
+        if self.restricted or not (reading.crisis or reading.criteria or danger):
             return self
         classification = self.classification.also_shown_by(reading.evidence)
         for sign in reading.crisis:
             classification = classification.joined_by(topic_of(sign), policy)
+        if danger is not None:
+            classification = classification.joined_by(danger.topic, policy).also_shown_by(danger.evidence)
         met = [Met(word, Origin.TEXT) for word in reading.criteria if word is not PERSISTS]
         if PERSISTS in reading.criteria and self.replies >= policy.escalation.replies_before_persisting:
             met.append(Met(PERSISTS, Origin.STATE))
-        return self._classified(classification).meeting(met, policy)
+        told = self._classified(classification).meeting(met, policy)
+        return replace(told, resolved_at=None, closed_at=None) if reading.crisis or danger else told
 
     def replied(self, at: datetime) -> Self:
         """After a public reply of the team: on Level 1 an attempt to resolve it (E1). One that is known counts once."""
@@ -386,14 +393,21 @@ def _has_claim(criteria: Iterable[Met], policy: Policy) -> bool:
 
 
 def _weighs_less(corrected: Ticket, *, than: Ticket, policy: Policy) -> bool:
-    """Whether a safety ticket would leave safety, fall, lose somebody who is told, or open a lesser incident (S1, S8)."""
+    """Whether a safety ticket would leave safety, fall, lose somebody who is told, be a lesser incident, or wait longer (S1)."""
     before, after = than.placed(policy), corrected.placed(policy)
     return (
         after.category is not Category.SAFETY
         or after.level.rank < before.level.rank
         or not {before.team, *before.also_notified} <= {after.team, *after.also_notified}
         or _severity(after.subcategory, policy) < _severity(before.subcategory, policy)
+        or _answered_within(after.subcategory, policy) > _answered_within(before.subcategory, policy)
     )
+
+
+def _answered_within(subcategory: Subcategory | None, policy: Policy) -> timedelta:
+    promise = policy.clocks.overlays.get(subcategory) if subcategory else None
+    target = promise.initial_response if promise else None
+    return (target.elapsed if target else None) or timedelta.max
 
 
 def _severity(subcategory: Subcategory | None, policy: Policy) -> int:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from router.domain.assignment import is_at_work
-from router.domain.classification import Reading, Topic, UpstreamWords
+from router.domain.classification import Topic, UpstreamWords
 from router.domain.company import Kind, Sighting, fingerprint, suggestions, together
 from router.domain.escalation import Met, criterion_of
 from router.domain.machine import is_machine_mail
@@ -92,7 +92,10 @@ def on_ticket_created(message: Received[TicketCreated], unit: RoutingUnit) -> No
         _settle(ticket.marked_restricted(), message, unit)
         return
     ticket = _compared(ticket, message, unit)
-    _ask_for_screening(ticket, unit.judged(message).reading, message, unit)
+    signs = unit.judged(message).reading.crisis
+    if signs or ticket.is_found_in_crisis:
+        evidence = tuple(sign.rule_id for sign in signs) or ticket.classification.evidence
+        _ask_for_screening(evidence, message, unit)
     _settle(ticket, message, unit, texts=(created.subject, created.body))
 
 
@@ -110,13 +113,18 @@ def on_ticket_message_added(message: Received[TicketMessageAdded], unit: Routing
     if added.author.kind is not PersonKind.CUSTOMER:
         return
     reading = unit.classifier.read(added.body)
-    try:
-        ticket = _reopened(ticket, message, unit)
-    except Refusal as refusal:
-        _refuse(refusal, message, unit)
-    if not ticket.restricted:
-        _ask_for_screening(ticket, reading, message, unit)
-    _settle(replace(ticket, waits_for_customer=False).told(reading, unit.policy), message, unit, texts=(added.body,))
+    danger = unit.classifier.danger((added.body,), reading)
+    if reading.crisis or danger:
+        evidence = tuple(sign.rule_id for sign in reading.crisis) or (danger.evidence if danger else ())
+        if not ticket.restricted:
+            _ask_for_screening(evidence, message, unit)
+    else:
+        try:
+            ticket = _reopened(ticket, message, unit)
+        except Refusal as refusal:
+            _refuse(refusal, message, unit)
+    told = replace(ticket, waits_for_customer=False).told(reading, danger, unit.policy)
+    _settle(told, message, unit, texts=(added.body,))
 
 
 @refusable
@@ -461,17 +469,16 @@ def _refuse(refusal: Refusal, message: Received[Any], unit: RoutingUnit) -> None
     )
 
 
-def _ask_for_screening(ticket: Ticket, reading: Reading, message: Received[Any], unit: RoutingUnit) -> None:
+def _ask_for_screening(evidence: tuple[str, ...], message: Received[Any], unit: RoutingUnit) -> None:
     """Words that show a crisis are screened by the Child Safety Agent too; nobody waits for it (S7)."""
-    if reading.crisis or ticket.is_found_in_crisis:
-        unit.emit(
-            SafetyScreeningRequested(
-                ticket_id=message.event.ticket_id,
-                occurred_at=message.occurred_at,
-                emitted_at=unit.now,
-                clauses=("S7",),
-                policy_version=unit.policy.version,
-                evidence=tuple(sign.rule_id for sign in reading.crisis) or ticket.classification.evidence,
-            ),
+    unit.emit(
+        SafetyScreeningRequested(
+            ticket_id=message.event.ticket_id,
             occurred_at=message.occurred_at,
-        )
+            emitted_at=unit.now,
+            clauses=("S7",),
+            policy_version=unit.policy.version,
+            evidence=evidence,
+        ),
+        occurred_at=message.occurred_at,
+    )

@@ -18,13 +18,13 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from router.domain.classification import rules_of
-from router.domain.features import LETTERS, PAIR, RULE, WORD, sentences_of
-from router.domain.model import CATEGORIES, SUBCATEGORIES, Model, Parameters, known_features
+from router.domain.features import LETTERS, PAIR, RULE, WORD, pieces_of, sentences_of
+from router.domain.model import CATEGORIES, DANGERS, SUBCATEGORIES, Model, Parameters, known_features
 from router.training.examples import Example, hash_of_examples, read_examples
 from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.policy.patterns import Patterns
-from shared.vocabulary import CATEGORY_OF
+from shared.vocabulary import CATEGORY_OF, Subcategory
 
 MODEL = Path(str(files("router.training") / "model.npz"))
 REGISTER = "register_"
@@ -68,17 +68,19 @@ def train(data: Prepared, version: str, sharpness: Sequence[float] = (1.0, 1.0))
     strengths = np.array(
         [(np.log((1 + len(data.features)) / (1 + counts[name])) + 1) * OWN_WEIGHT[name[0]] for name in known]
     )
-    table = _table(data.features, {name: column for column, name in enumerate(known)}, strengths)
+    columns = {name: column for column, name in enumerate(known)}
+    table = _table(data.features, columns, strengths)
     categories = np.array([CATEGORIES.index(example.category) for example in data.examples])
     named = np.array([example.subcategory is not None for example in data.examples])
     subcategories = np.array([SUBCATEGORIES.index(one.subcategory) for one in data.examples if one.subcategory])
     first, first_biases = _fit(table, categories, len(CATEGORIES))
     second, second_biases = _fit_inside(table[named], subcategories)
+    third, third_bias = _fit_danger(data.examples, columns, strengths)
     return Parameters(
         features=tuple(known),
         strengths=strengths.astype(np.float32),
-        weights=np.hstack([first, second]).astype(np.float32),
-        biases=np.concatenate([first_biases, second_biases]).astype(np.float32),
+        weights=np.hstack([first, second, third]).astype(np.float32),
+        biases=np.concatenate([first_biases, second_biases, third_bias]).astype(np.float32),
         sharpness=np.array(sharpness, dtype=np.float32),
         version=version,
     )
@@ -111,7 +113,7 @@ def version_of(policy: Policy) -> str:
     """Hash of all that decides about the model."""
     words = policy.model_dump_json(include={"words"})
     recipe = repr((IN_AT_LEAST, OWN_WEIGHT, STRICTNESS))
-    return f"linear-1@{hashlib.sha256((hash_of_examples() + words + recipe).encode()).hexdigest()[:12]}"
+    return f"linear-2@{hashlib.sha256((hash_of_examples() + words + recipe).encode()).hexdigest()[:12]}"
 
 
 def build(policy: Policy) -> Parameters:
@@ -151,6 +153,23 @@ def _fit_inside(table: csr_matrix, labels: npt.NDArray[np.int64]) -> tuple[Numbe
         places = np.searchsorted(inside, labels[chosen])
         weights[:, inside], biases[inside] = _fit(table[chosen], places, len(inside))
     return weights, biases
+
+
+def _fit_danger(examples: list[Example], columns: dict[str, int], strengths: Numbers) -> tuple[Numbers, Numbers]:
+    """Whether a text, or a sentence of it alone, tells of somebody in danger: no sentence of other texts does."""
+    features, labels = [], []
+    for example in examples:
+        is_danger = example.subcategory in DANGERS
+        if example.subcategory is Subcategory.CONTENT_MODERATION:
+            continue
+        sentences = sentences_of(example.text)
+        pieces = [] if is_danger else list(pieces_of(sentences))
+        for one in (sentences, *([piece] for piece in pieces)):
+            features.append(known_features(one, ()))
+            labels.append(int(is_danger))
+    table = _table(features, columns, strengths)
+    regression = LogisticRegression(C=STRICTNESS, max_iter=400, class_weight="balanced").fit(table, np.array(labels))
+    return regression.coef_.T, regression.intercept_
 
 
 def _sharpest(judged: list[tuple[Numbers, int]]) -> float:
