@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench model scorecard up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := true
 
 help: ## explain every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	python3 -m venv .uv
@@ -61,6 +61,10 @@ demo: $(READY) ## start everything apart from `make run` and play a sample day
 
 bench: $(READY) ## measure throughput beside a plain loop, and latency
 	exec $(BIN)/python -m deploy.bench
+
+bench-calendar: $(READY) ## compare business time with two libraries of the field: speed, and every answer that differs
+	$(UV) sync --locked --quiet --inexact --group bench --python .uv/bin/python
+	exec $(BIN)/python -m deploy.bench.calendar
 
 model: $(READY) ## train the classifier's model from the examples (about 2 minutes)
 	$(BIN)/python -m router.training.build

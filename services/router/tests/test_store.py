@@ -84,18 +84,19 @@ async def test_no_words_of_a_customer_are_kept(service) -> None:
 
 async def test_two_that_create_the_same_ticket_at_once_end_with_one(service) -> None:
     """The later one sees the first when it tries again; the first stands."""
-    late = asyncio.Event()
+    loaded, late = asyncio.Event(), asyncio.Event()
     other = created(category="billing")
 
     async def handle_late() -> None:
         async with service.units.begin() as unit:
             await unit.load([other])
+            loaded.set()
             await late.wait()
             unit.because_of(other)
             on_ticket_created(other, unit)
 
     waiting = asyncio.create_task(handle_late())
-    await asyncio.sleep(0)
+    await loaded.wait()
     await service.handle(created(category="account"))
     late.set()
     with pytest.raises(TransientFailure):

@@ -26,15 +26,16 @@ from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
 from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
-from shared.vocabulary import CATEGORY_OF, Milestone, Subcategory, Tier
+from shared.vocabulary import CATEGORY_OF, Level, Milestone, Subcategory, Tier
 from sla_monitor.app import SUBSCRIPTIONS, build
 from sla_monitor.domain.business_time import Calendar, compile_calendar
-from sla_monitor.domain.clock import Care, Clock, Fact, FactKind, Rules, care_of
+from sla_monitor.domain.clock import Care, Clock, Decided, Fact, FactKind, care_of
 from sla_monitor.domain.notices import Notice
+from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Creation, Ticket
 from sla_monitor.handlers import settle
 from sla_monitor.settings import SlaMonitorSettings, load_calendar
-from sla_monitor.store import SlaUnit
+from sla_monitor.store import Rulebook, SlaUnit
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NAME = "sla_monitor"
@@ -110,7 +111,7 @@ def policy() -> Policy:
 @pytest.fixture(scope="session")
 def rules(policy: Policy, calendars: dict[str, Calendar]) -> Rules:
     """The policy on CAL-DE, as in the acceptance scenarios."""
-    return Rules(policy, calendars["CAL-DE"])
+    return Rules.of(policy, calendars["CAL-DE"])
 
 
 class Desk:
@@ -121,6 +122,7 @@ class Desk:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.book = {rules.key: rules}
         self.ticket = Ticket("T-1", "c-1")
         self.said: list[Notice] = []
         self.ids: list[str] = []
@@ -136,21 +138,13 @@ class Desk:
         care: Care | None = None,
     ) -> Self:
         """The first routing decision, taken when the ticket was created unless said otherwise."""
-        category = CATEGORY_OF[subcategory] if subcategory else None
-        self.ticket.start(
-            tier=tier,
-            subcategory=subcategory,
-            created_at=at(created),
-            decided_at=at(decided or created),
-            decided_by="r-1",
-            care=care or care_of(category, subcategory),
-            rules=self.rules,
-        )
+        decision = decided_at(at(decided or created), "r-1", subcategory, care=care, tier=tier)
+        self.ticket.start(decision, created_at=at(created), rules=self.rules)
         return self.look(decided or created)
 
     def created(self, created: str, tier: Tier | None = None) -> Self:
         """The ticket came, and the router has not spoken yet."""
-        self.ticket.creation = Creation(at(created), tier, at(created), UPSTREAM, "created-1")
+        self.ticket.creation = Creation(at(created), tier, at(created), "created-1", source=UPSTREAM)
         return self.look(created)
 
     def happens(
@@ -159,15 +153,34 @@ class Desk:
         when: str,
         *,
         arrives: str | None = None,
-        care: Care | None = None,
         reason: str | None = None,
+        tier: Tier | None = None,
+        rules: Rules | None = None,
     ) -> Self:
-        self.ticket.add(Fact(at(when), kind, f"{kind}@{when}", care=care, reason=reason))
+        if rules is not None:
+            self.book[rules.key] = rules
+        key = rules.key if rules else None
+        self.ticket.add(Fact(at(when), kind, f"{kind}@{when}", reason=reason, tier=tier, rules=key))
+        return self.look(arrives or when)
+
+    def decided(
+        self,
+        when: str,
+        subcategory: Subcategory | None = None,
+        *,
+        arrives: str | None = None,
+        care: Care | None = None,
+        level: int = 1,
+        rose: bool = False,
+    ) -> Self:
+        """A later routing decision."""
+        fact = decided_at(at(when), f"r@{when}", subcategory, care=care, level=level, rose=rose)
+        self.ticket.add(fact)
         return self.look(arrives or when)
 
     def look(self, when: str) -> Self:
         """Look at the clocks and announce what is new."""
-        found, self.next_look = self.ticket.look(at(when), self.rules)
+        found, self.next_look = self.ticket.look(at(when), self.rules, self.book)
         for notice in found:
             self.ids.append(f"s-{len(self.ids) + 1}")
             self.ticket.record(notice, self.ids[-1])
@@ -187,6 +200,22 @@ class Desk:
     def due(self, milestone: Milestone, cycle: int = 1) -> str:
         """When a clock is due, local time."""
         return local(self.clock(milestone, cycle).due_at)
+
+
+def decided_at(
+    when: datetime,
+    decision_id: str,
+    subcategory: Subcategory | None = None,
+    *,
+    care: Care | None = None,
+    level: int = 1,
+    tier: Tier | None = None,
+    rose: bool = False,
+) -> Fact:
+    """A routing decision as a fact; with the care of the subcategory unless another is named."""
+    category = CATEGORY_OF[subcategory] if subcategory else None
+    decided = Decided(care or care_of(category, subcategory), subcategory, Level(level), tier, rose)
+    return Fact(when, FactKind.ROUTED, decision_id, decided=decided)
 
 
 def at(when: str) -> datetime:
@@ -212,7 +241,7 @@ class Monitor:
     """Handles one event after the other, each twice: the second delivery must tell nothing new."""
 
     def __init__(self, rules: Rules) -> None:
-        self.unit = SlaUnit(None, AT, rules)
+        self.unit = SlaUnit(None, AT, Rulebook(rules))
 
     def handle(
         self,
@@ -232,6 +261,7 @@ class Monitor:
             occurred_at=occurred_at,
             claimed_at=claimed_at,
         )
+        self.unit.now = max(self.unit.now, occurred_at)
         emitted = self.deliver(message)
         assert self.deliver(message) == []
         return [EMITTED[one.wire_type].model_validate_json(one.value) for one in emitted]
@@ -304,9 +334,10 @@ class Service:
         kafka = Kafka(settings.kafka_bootstrap_servers)
         self.app = build(settings, now=self.now, kafka=kafka, bulk=self.database, urgent=self.database)
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app.api), base_url="http://sla-monitor")
+        self.book = Rulebook(rules)
         self.units = UnitsOfWork(
             self.database,
-            lambda connection, at: SlaUnit(connection, at, rules),
+            lambda connection, at: SlaUnit(connection, at, self.book),
             now=self.now,
             wake=lambda _: None,
         )
@@ -350,7 +381,7 @@ class Service:
 @pytest.fixture(scope="session")
 def shipped_rules(policy: Policy) -> Rules:
     """The policy on its own calendar."""
-    return Rules(policy, load_calendar(policy.clocks.calendar))
+    return Rules.of(policy, load_calendar(policy.clocks.calendar))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Clocks by the exact instants of the acceptance scenarios. Local times of Berlin; the policy on CAL-DE."""
 
-import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,8 @@ import pytest
 
 from shared.vocabulary import ClockState, Milestone, Subcategory, Tier, Unit
 from sla_monitor.domain.business_time import Calendar
-from sla_monitor.domain.clock import Care, FactKind, Rules
+from sla_monitor.domain.clock import Care, FactKind
+from sla_monitor.domain.targets import Rules
 
 Desk = Any
 ACKNOWLEDGEMENT, INITIAL_RESPONSE, RESOLUTION, ESCALATION = Milestone
@@ -46,7 +47,7 @@ def test_every_tier_has_its_row(desk: Desk, tier: Tier, rules: Rules) -> None:
     """Created on a Monday at nine, each target is the policy's number (L1)."""
     desk.routed("2026-03-02 09:00", tier)
     for milestone in (INITIAL_RESPONSE, RESOLUTION, ESCALATION):
-        target = rules.policy.clocks.targets[tier].of(milestone)
+        target = rules.clocks.targets[tier].of(milestone)
         length = desk.clock(milestone).promise.length
         hours = {Unit.HOURS: 1, Unit.BUSINESS_DAYS: 8, Unit.SAME_DAY: 8, Unit.NEXT_BUSINESS_DAY: 16}[target.unit]
         assert length.total_seconds() == target.amount * hours * 3600
@@ -139,7 +140,7 @@ def test_nothing_but_a_public_human_reply_answers(desk: Desk) -> None:
     """HD-36: status changes, assignment and pausing fulfil nothing (L8)."""
     desk.routed("2026-03-02 10:00", Tier.PROFESSIONAL)
     desk.happens(FactKind.WAITING, "2026-03-02 10:10").happens(FactKind.CONTINUED, "2026-03-02 10:20")
-    desk.happens(FactKind.ROUTED, "2026-03-02 10:30", care=Care.ORDINARY)
+    desk.decided("2026-03-02 10:30")
     assert desk.clock(INITIAL_RESPONSE).state is ClockState.RUNNING
 
 
@@ -209,8 +210,10 @@ def test_a_pause_through_the_repeated_hour_is_sixty_real_minutes(
     desk: Desk, rules: Rules, calendars: Calendars
 ) -> None:
     """HD-15: on a calendar that never closes, paused from the first to the second 02:15 (L3, L9)."""
-    always_open = dataclasses.replace(calendars["CAL-24x7"], nominal_day=timedelta(hours=12))
-    night = type(desk)(Rules(rules.policy, always_open)).routed("2026-10-24 20:00", Tier.PROFESSIONAL)
+    always_open = replace(calendars["CAL-24x7"], nominal_day=timedelta(hours=12))
+    night = type(desk)(Rules(rules.policy_version, rules.clocks, always_open)).routed(
+        "2026-10-24 20:00", Tier.PROFESSIONAL
+    )
     night.happens(FactKind.WAITING, "2026-10-25T02:15+02:00").happens(FactKind.CONTINUED, "2026-10-25T02:15+01:00")
     assert night.clock(RESOLUTION).due_at == datetime(2026, 10, 25, 7, tzinfo=UTC)
 
@@ -249,7 +252,7 @@ def test_nothing_pauses_with_safety_or_legal(desk: Desk, subcategory: Subcategor
 def test_a_pause_ends_when_the_ticket_goes_to_legal(desk: Desk) -> None:
     """With legal nothing pauses, from the decision on (L9)."""
     desk.routed("2026-03-02 10:00", Tier.PREMIUM).happens(FactKind.WAITING, "2026-03-02 12:00")
-    desk.happens(FactKind.ROUTED, "2026-03-02 14:00", care=Care.LEGAL)
+    desk.decided("2026-03-02 14:00", care=Care.LEGAL)
     assert desk.heard(RESOLUTION)[-1] == ("resumed", "2026-03-02 14:00")
     assert desk.due(RESOLUTION) == "2026-03-04 12:00"
 

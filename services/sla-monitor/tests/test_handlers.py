@@ -7,7 +7,16 @@ import pytest
 
 from shared.errors import InvalidMessage, UnknownTicket
 from shared.events.routing import RoutingAssigned, RoutingEscalated
-from shared.events.sla import SlaBreached, SlaCancelled, SlaClockStarted, SlaCorrected, SlaMet, SlaPaused, SlaResumed
+from shared.events.sla import (
+    SlaBreached,
+    SlaCancelled,
+    SlaClockStarted,
+    SlaCorrected,
+    SlaMet,
+    SlaPaused,
+    SlaResumed,
+    SlaRetargeted,
+)
 from shared.events.ticket import (
     TicketAcknowledged,
     TicketClosed,
@@ -17,6 +26,7 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
     TicketStatusChanged,
+    TicketTierChanged,
 )
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import ClockState, Milestone
@@ -204,12 +214,16 @@ def test_a_creation_that_no_calendar_reaches_is_refused(monitor: Monitor, event_
         monitor.handle(event_class, occurred_at=long_ago, created_at=long_ago.isoformat())
 
 
-def test_a_later_decision_changes_no_target(monitor: Monitor) -> None:
-    """Retargeting belongs to another clause; with legal nothing pauses from then on (L9)."""
+def test_a_later_decision_retargets_and_a_rise_escalates_anew(monitor: Monitor) -> None:
+    """L11: another category with the same targets moves nothing; L14, HD-49: the clock of the level before is void."""
     monitor.handle(RoutingAssigned)
     assert monitor.handle(RoutingAssigned, category="billing", subcategory="refund_request") == []
-    assert monitor.handle(RoutingEscalated, team="legal", occurred_at=AT + MINUTE) == []
-    assert monitor.handle(TicketStatusChanged, status="pending_customer", occurred_at=AT + 2 * MINUTE) == []
+    cancelled, started = monitor.handle(RoutingEscalated, category="billing", occurred_at=AT + MINUTE)
+    assert (cancelled.milestone, cancelled.reason, cancelled.level, cancelled.cycle) == ("escalation", "raised", 1, 1)
+    assert (started.level, started.cycle, started.started_at) == (2, 2, AT + MINUTE)
+    assert started.clauses[-1] == "L14"
+    [retargeted] = monitor.handle(TicketTierChanged, tier="professional", occurred_at=AT + 2 * MINUTE)[:1]
+    assert (retargeted.wire_type, retargeted.previous_due_at is not None) == (SlaRetargeted.wire_type, True)
 
 
 def test_a_restricted_decision_cancels_and_silences(monitor: Monitor) -> None:

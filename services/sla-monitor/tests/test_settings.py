@@ -1,14 +1,17 @@
 """The calendar that ships: New York office hours and the federal holidays of the United States."""
 
 from datetime import date, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.policy.model import CalendarPolicy, Policy
 from sla_monitor.domain.business_time import Calendar, CalendarRefused
-from sla_monitor.domain.clock import Rules
-from sla_monitor.settings import load_calendar
+from sla_monitor.domain.targets import Rules
+from sla_monitor.settings import SlaMonitorSettings, load_calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -51,3 +54,28 @@ def test_a_country_without_known_holidays_is_refused(policy: Policy) -> None:
     nowhere = policy.clocks.calendar.model_dump() | {"holidays": {"country": "XX"}}
     with pytest.raises(CalendarRefused, match="new-york-office"):
         load_calendar(CalendarPolicy.model_validate(nowhere))
+
+
+def test_a_refused_calendar_is_told_with_all_its_errors(policy: Policy) -> None:
+    """Each with its place in the policy (L3)."""
+    wrong = policy.clocks.calendar.model_dump() | {
+        "zone": "Europe/Atlantis",
+        "opening_hours": {"monday": ["09:00-13:00", "12:00-17:00"], "friday": ["09:00-09:00"]},
+    }
+    with pytest.raises(CalendarRefused) as refused:
+        load_calendar(CalendarPolicy.model_validate(wrong))
+    for place in ("opening_hours.monday[1]", "opening_hours.friday[0]", "zone"):
+        assert f"clocks.calendar.{place}: " in str(refused.value)
+
+
+def test_what_is_odd_about_a_calendar_is_logged_once_and_refuses_nothing(tmp_path: Path) -> None:
+    """(L3)"""
+    numbers = (files("shared.policy") / "policy.yaml").read_text()
+    file = tmp_path / "policy.yaml"
+    file.write_text(numbers.replace("nominal_day_minutes: 480", "nominal_day_minutes: 420"))
+    settings = SlaMonitorSettings.model_validate(
+        {"kafka_bootstrap_servers": "127.0.0.1:9", "database_url": "postgresql://nowhere", "policy_file": file}
+    )
+    with capture_logs() as logged:
+        assert settings.rules().calendar.nominal_day == timedelta(minutes=420)
+    assert [(line["event"], line["code"]) for line in logged] == [("calendar_odd", "nominal_day")]

@@ -35,8 +35,8 @@ async def test_a_ticket_is_kept_whole(service: Service) -> None:
         await unit.load([wire(TicketResolved, said("resolved"))])
         ticket = unit.tickets.get("T-1")
         unit.tickets.save(ticket, look_at=None)
-    assert await ClockedTickets(service.database).find("T-1") == ticket
-    assert ticket.look(service.now(), unit.rules)[0] == []
+    assert await ClockedTickets(service.database, service.book).find("T-1") == ticket
+    assert ticket.look(service.now(), unit.rules, unit.book)[0] == []
 
 
 async def test_a_batch_of_several_events_of_a_ticket_is_one_row(service: Service) -> None:
@@ -76,7 +76,7 @@ async def test_two_transactions_that_make_the_same_ticket_do_not_overwrite_each_
     with pytest.raises(TransientFailure):
         await create(meanwhile=service.routed("T-1"))
     await create()
-    ticket = await ClockedTickets(service.database).find("T-1")
+    ticket = await ClockedTickets(service.database, service.book).find("T-1")
     assert ticket.creation is not None
     assert ticket.is_routed()
 

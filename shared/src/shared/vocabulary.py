@@ -284,3 +284,21 @@ class IncidentClass(StrEnum):
     CONTENT_MODERATION = "content_moderation"
     PRIVACY = "privacy"
     COPPA = "coppa"
+
+
+class Check(StrEnum):
+    """What is looked at on every resolved ticket (Q1)."""
+
+    RESPONSE_WITHIN_TARGET = "response_within_target"
+    CLASSIFICATION_AND_ROUTING = "classification_and_routing"
+    COMMUNICATION = "communication"
+    ESCALATION = "escalation"
+    DOCUMENTATION = "documentation"
+
+
+class Verdict(StrEnum):
+    """What a check says (Q1); unknown where nothing says so."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"

@@ -10,14 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console.calendar import check_file
 from console.dead_letters import DeadLetters
 from console.decisions import Decisions
+from console.ical import NotImported, read_closed_days
 from console.services import Unanswered
 from console.settings import ConsoleSettings, Installation, NotFound
 from console.timeline import Line, line_of, timeline
 from shared.errors import TransientFailure
 from shared.events.topics import TOPICS
 from shared.messaging.kafka import Kafka
+from shared.runtime.now import machine_now
 
 app = typer.Typer(
     help="Ask a running support system.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -26,6 +29,8 @@ dlq = typer.Typer(help="Records set aside: list, look at one, put back.", no_arg
 app.add_typer(dlq, name="dlq")
 policy = typer.Typer(help="Drafts of the policy: try one on what really happened.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
+calendar = typer.Typer(help="The policy's calendar: check it, import closed days. Asks nobody.", no_args_is_help=True)
+app.add_typer(calendar, name="calendar")
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -78,6 +83,36 @@ def try_draft(
     with _failures_told():
         for line in Decisions(_installation()).try_draft(file, last):
             out.print(line, markup=False)
+
+
+@calendar.command("check")
+def check_calendar(
+    file: Annotated[
+        Path | None, typer.Argument(help="A policy file; else the one that ships.", envvar="SUPPORT_POLICY_FILE")
+    ] = None,
+) -> None:
+    """Show everything that is wrong with a policy's calendar, by line; exit status 1 if it would be refused."""
+    with _failures_told():
+        lines, accepted = check_file(file, machine_now().date())
+    for line in lines:
+        out.print(line, markup=False)
+    if not accepted:
+        raise typer.Exit(1)
+
+
+@calendar.command("import")
+def import_calendar(
+    file: Annotated[Path, typer.Argument(help="An iCal file (.ics).")],
+    first_year: Annotated[int | None, typer.Option(help="This year if not given.")] = None,
+    years: Annotated[int, typer.Option(min=1, help="For how many years recurring days are written down.")] = 10,
+) -> None:
+    """Print the all-day events of an iCal file as `closed_days` to paste into the policy; what it leaves out goes to stderr."""
+    first = first_year if first_year is not None else machine_now().year
+    with _failures_told():
+        found = read_closed_days(file, range(first, first + years))
+    for line in found.left_out:
+        Console(stderr=True).print(f"left out: {line}", markup=False)
+    out.print(found.as_yaml(), markup=False)
 
 
 @app.command()
@@ -165,7 +200,7 @@ def _failures_told() -> Iterator[None]:
     """A sentence and exit status 1 instead of a trace."""
     try:
         yield
-    except (NotFound, Unanswered, TransientFailure) as failure:
+    except (NotFound, NotImported, Unanswered, TransientFailure) as failure:
         Console(stderr=True).print(str(failure), markup=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

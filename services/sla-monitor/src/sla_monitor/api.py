@@ -8,7 +8,6 @@ from shared.events.sla import SlaEvent
 from shared.runtime.http import Problem, require
 from shared.runtime.now import Now
 from shared.runtime.settings import Scope
-from sla_monitor.domain.clock import Rules
 from sla_monitor.handlers import clock_event
 from sla_monitor.store import ClockedTickets
 
@@ -20,7 +19,7 @@ class Clocks(BaseModel):
     clocks: list[SlaEvent]
 
 
-def clock_routes(tickets: ClockedTickets, rules: Rules, now: Now) -> APIRouter:
+def clock_routes(tickets: ClockedTickets, now: Now) -> APIRouter:
     """`GET /v1/tickets/{id}/clocks`."""
     router = APIRouter(prefix="/v1/tickets", tags=["clocks"], dependencies=[Depends(require(Scope.TICKETS_READ))])
 
@@ -32,8 +31,8 @@ def clock_routes(tickets: ClockedTickets, rules: Rules, now: Now) -> APIRouter:
             raise Problem(404)
         at = now()
         clocks = [
-            clock_event(SlaEvent, ticket, change, measured_at=change.clock.ended_at or at, emitted_at=at, rules=rules)
-            for change in ticket.clocks(at, rules)
+            clock_event(SlaEvent, ticket, change, measured_at=change.clock.ended_at or at, emitted_at=at)
+            for change in ticket.clocks(at, tickets.book)
         ]
         return Clocks(ticket_id=ticket.ticket_id, clocks=clocks)
 

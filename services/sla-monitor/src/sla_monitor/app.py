@@ -15,6 +15,7 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
     TicketStatusChanged,
+    TicketTierChanged,
 )
 from shared.events.topics import ROUTING, TICKET, Lane
 from shared.messaging.consumer import Consumer
@@ -30,6 +31,7 @@ from shared.runtime.lifecycle import App, Part
 from shared.runtime.now import Now
 from shared.runtime.settings import ApiKeys
 from sla_monitor.api import clock_routes
+from sla_monitor.domain.quality import Standards
 from sla_monitor.handlers import (
     on_routing_assigned,
     on_routing_moved,
@@ -41,18 +43,22 @@ from sla_monitor.handlers import (
     on_ticket_resolved,
     on_ticket_restricted,
     on_ticket_status_changed,
+    on_ticket_tier_changed,
 )
+from sla_monitor.quality.app import build_quality
 from sla_monitor.settings import SlaMonitorSettings
-from sla_monitor.store import ClockedTickets, SlaUnit
+from sla_monitor.store import ClockedTickets, Rulebook, SlaUnit
 from sla_monitor.timers import look_at_what_is_due
 
 NAME = "sla-monitor"
 GROUP = "support.sla-monitor"
+QUALITY_GROUP = "support.sla-monitor.quality"
 SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], SlaUnit], None]] = {
     TicketCreated: on_ticket_created,
     TicketMessageAdded: on_ticket_message_added,
     TicketAcknowledged: on_ticket_acknowledged,
     TicketStatusChanged: on_ticket_status_changed,
+    TicketTierChanged: on_ticket_tier_changed,
     TicketResolved: on_ticket_resolved,
     TicketReopened: on_ticket_reopened,
     TicketClosed: on_ticket_closed,
@@ -69,22 +75,40 @@ def build(
     now: Now,
     kafka: Kafka,
     bulk: Database,
-    urgent: Database,  # noqa: ARG001 - every service is wired alike
+    urgent: Database,
 ) -> App:
-    """The sla-monitor, wired. Nothing of it is urgent: incidents have their own clocks in the safety bridge (L6)."""
+    """The sla-monitor, wired. Nothing of it is urgent: incidents have their own clocks in the safety bridge (L6).
+
+    Quality has the other pool to itself, so that the clocks never wait for it.
+    """
     rules = settings.rules()
+    book = Rulebook(rules)
     relay = Relay(bulk, kafka, Lane.BULK)
     units = UnitsOfWork(
         bulk,
-        lambda connection, at: SlaUnit(connection, at, rules),
+        lambda connection, at: SlaUnit(connection, at, book),
         now=now,
         wake=lambda _: relay.wake(),
     )
     consumer = Consumer(GROUP, [TICKET, ROUTING], SUBSCRIPTIONS, units, kafka)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     deadlines = Ticker("deadlines", partial(look_at_what_is_due, units), every_seconds=0.5)
-    parts: list[Part] = [consumer, waiting, deadlines, relay]
-    api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
-    api.include_router(clock_routes(ClockedTickets(bulk), rules, now))
-    api.include_router(dead_letter_routes([consumer], bulk))
+    quality, figures, metrics = build_quality(
+        QUALITY_GROUP,
+        standards=Standards(settings.policy(), rules.calendar),
+        now=now,
+        kafka=kafka,
+        database=urgent,
+        relay=relay,
+    )
+    parts: list[Part] = [consumer, waiting, deadlines, quality, figures, relay]
+    api = create_api(
+        NAME,
+        keys=ApiKeys(settings.api_keys),
+        checks={part.name: part.failing for part in parts if part is not figures},
+        degraded={figures.name: figures.failing},
+    )
+    api.include_router(clock_routes(ClockedTickets(bulk, book), now))
+    api.include_router(metrics)
+    api.include_router(dead_letter_routes([consumer, quality], bulk))
     return App(api, parts)

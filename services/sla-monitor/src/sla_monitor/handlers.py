@@ -20,13 +20,15 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
     TicketStatusChanged,
+    TicketTierChanged,
 )
-from shared.vocabulary import TicketStatus
-from sla_monitor.domain.clock import Care, Change, Fact, FactKind, Rules, Turn, care_of
+from shared.vocabulary import Level, TicketStatus, Tier
+from sla_monitor.domain.clock import Change, Decided, Fact, FactKind, Turn, care_of
 from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.ticket import Creation, Ticket
 from sla_monitor.store import SlaUnit
 
+_SAID = (FactKind.REPLIED, FactKind.ACKNOWLEDGED)
 EVENT_OF = {turn: event for turn in Turn for event in EVENTS if event.wire_type.endswith(f".sla.{turn}.v1")}
 
 
@@ -62,14 +64,34 @@ def on_ticket_message_added(message: Received[TicketMessageAdded], unit: SlaUnit
     if said.automated:
         return
     if said.author.kind is PersonKind.CUSTOMER:
-        _add(FactKind.CUSTOMER_WROTE, ticket, message, unit)
+        kind = FactKind.CUSTOMER_WROTE
     elif said.author.kind is PersonKind.AGENT and said.public:
-        _add(FactKind.REPLIED, ticket, message, unit)
+        kind = FactKind.REPLIED
+    else:
+        return
+    for one in unit.tickets.with_heir(ticket):
+        _add(kind, one, message, unit)
 
 
 def on_ticket_acknowledged(message: Received[TicketAcknowledged], unit: SlaUnit) -> None:
     """Meets `acknowledgement` (L8)."""
     _add(FactKind.ACKNOWLEDGED, unit.tickets.get(message.event.ticket_id), message, unit)
+
+
+def on_ticket_tier_changed(message: Received[TicketTierChanged], unit: SlaUnit) -> None:
+    """Recomputes what runs from the time from which the tier holds, which may lie before or ahead (L11)."""
+    changed = message.event
+    ticket = unit.tickets.get(changed.ticket_id)
+    ticket.add(
+        Fact(
+            changed.effective_from or message.occurred_at,
+            FactKind.TIER_CHANGED,
+            message.id,
+            message.envelope.claimed_at,
+            tier=changed.tier,
+        )
+    )
+    settle(ticket, unit)
 
 
 def on_ticket_status_changed(message: Received[TicketStatusChanged], unit: SlaUnit) -> None:
@@ -90,9 +112,15 @@ def on_ticket_reopened(message: Received[TicketReopened], unit: SlaUnit) -> None
 
 
 def on_ticket_closed(message: Received[TicketClosed], unit: SlaUnit) -> None:
-    """Cancels what runs; not on safety tickets (S1)."""
+    """Cancels what runs; not on safety tickets (S1). Merged, its answers count for the ticket that goes on (HD-29)."""
     ticket = unit.tickets.get(message.event.ticket_id)
     ticket.add(_fact(message, FactKind.CLOSED, reason=message.event.reason))
+    if message.event.into is not None and not ticket.is_of_safety():
+        ticket.merged_into = message.event.into
+        for heir in unit.tickets.with_heir(ticket)[1:]:
+            for said in (fact for fact in ticket.facts if fact.kind in _SAID):
+                heir.add(said)
+            settle(heir, unit)
     settle(ticket, unit)
 
 
@@ -108,38 +136,26 @@ def on_routing_assigned(message: Received[RoutingAssigned], unit: SlaUnit) -> No
     decision = message.event
     _countable(decision.created_at, unit)
     ticket = _known_or_new(message, unit)
-    if ticket.terms is not None and ticket.terms.decided_by == message.id:
-        return
-    care = care_of(decision.category, decision.subcategory, decision.team, decision.owning_team)
+    fact = _decided(message, decision.level, tier=decision.tier)
     if ticket.is_routed():
-        ticket.add(_fact(message, FactKind.ROUTED, care=care))
+        ticket.add(fact)
     else:
-        ticket.start(
-            tier=decision.tier,
-            subcategory=decision.subcategory,
-            created_at=decision.created_at,
-            decided_at=message.occurred_at,
-            decided_by=message.id,
-            care=care,
-            rules=unit.rules,
-        )
+        ticket.start(fact, created_at=decision.created_at, rules=unit.rules)
     if decision.restricted:
         ticket.add(_fact(message, FactKind.RESTRICTED))
     settle(ticket, unit)
 
 
 def on_routing_moved(message: Received[RoutingEscalated | RoutingDeescalated], unit: SlaUnit) -> None:
-    """Another level or team: with safety and legal nothing pauses (L9)."""
+    """Another level or team: with safety and legal nothing pauses (L9); after a rise the escalation clock restarts (L14)."""
     ticket = unit.tickets.get(message.event.ticket_id)
-    decision = message.event
-    care = care_of(decision.category, decision.subcategory, decision.team, decision.owning_team)
-    ticket.add(_fact(message, FactKind.ROUTED, care=care))
+    ticket.add(_decided(message, message.event.to_level, rose=isinstance(message.event, RoutingEscalated)))
     settle(ticket, unit)
 
 
 def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
     """Tell what is new about a ticket's clocks and set its timer; answers what was told."""
-    notices, look_at = ticket.look(unit.now, unit.rules)
+    notices, look_at = ticket.look(unit.now, unit.rules, unit.book)
     for notice in notices:
         event = clock_event(
             EVENT_OF[notice.turn],
@@ -147,7 +163,6 @@ def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
             notice,
             measured_at=notice.at,
             emitted_at=unit.now,
-            rules=unit.rules,
             threshold=notice.threshold,
             corrects=notice.corrects,
         )
@@ -165,7 +180,6 @@ def clock_event(
     *,
     measured_at: datetime,
     emitted_at: datetime,
-    rules: Rules,
     threshold: float | None = None,
     corrects: str | None = None,
 ) -> SlaEvent:
@@ -184,18 +198,19 @@ def clock_event(
         occurred_at=turn.at,
         emitted_at=emitted_at,
         clauses=promise.clauses if turn.clause is None else (*promise.clauses, turn.clause),
-        policy_version=terms.policy_version,
+        policy_version=clock.rules.policy_version,
         milestone=promise.milestone,
         cycle=clock.cycle,
+        level=clock.level,
         target=TargetData(amount=promise.target.amount, unit=promise.target.unit),
         started_at=clock.started_at,
         due_at=clock.due_at,
         previous_due_at=turn.previous_due_at,
         state=clock.state,
-        elapsed_share=round(clock.share(measured_at, rules.calendar), 6),
+        elapsed_share=round(clock.share(measured_at), 6),
         threshold=threshold,
         pauses=tuple(PauseData(started_at=pause.started_at, ended_at=pause.ended_at) for pause in clock.pauses),
-        calendar=terms.calendar,
+        calendar=clock.rules.calendar.name,
         short_notice=promise.short_notice,
         provisional=terms.provisional,
         clamped=claimed_at is not None,
@@ -211,8 +226,20 @@ def _add(kind: FactKind, ticket: Ticket, message: Received[Any], unit: SlaUnit) 
     settle(ticket, unit)
 
 
-def _fact(message: Received[Any], kind: FactKind, *, care: Care | None = None, reason: str | None = None) -> Fact:
-    return Fact(message.occurred_at, kind, message.id, message.envelope.claimed_at, care, reason)
+def _fact(message: Received[Any], kind: FactKind, *, reason: str | None = None) -> Fact:
+    return Fact(message.occurred_at, kind, message.id, message.envelope.claimed_at, reason)
+
+
+def _decided(message: Received[Any], level: Level, *, tier: Tier | None = None, rose: bool = False) -> Fact:
+    decision = message.event
+    care = care_of(decision.category, decision.subcategory, decision.team, decision.owning_team)
+    return Fact(
+        message.occurred_at,
+        FactKind.ROUTED,
+        message.id,
+        message.envelope.claimed_at,
+        decided=Decided(care, decision.subcategory, level, tier, rose),
+    )
 
 
 def _known_or_new(message: Received[TicketCreated | RoutingAssigned], unit: SlaUnit) -> Ticket:

@@ -5,22 +5,31 @@ exists only while time alone can change something. Whoever writes a timer holds 
 lock order, so consumers and timers never wait for each other in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
 from shared.errors import TransientFailure, UnknownTicket
 from shared.events.envelope import Event, Received
+from shared.events.ticket import TicketClosed
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.policy.model import Clocks
 from shared.runtime.database import Connection, Database
-from sla_monitor.domain.clock import Rules
+from sla_monitor.domain.business_time import Calendar
+from sla_monitor.domain.targets import Rules, RulesKey
 from sla_monitor.domain.ticket import Ticket
 
 _TICKET: TypeAdapter[Ticket] = TypeAdapter(Ticket)
 
 _LOAD = """
-select version, document from ticket_clock where ticket_id = any($1::text[]) order by ticket_id for update
+with recursive wanted (ticket_id) as (
+    select unnest($1::text[])
+    union
+    select kept.merged_into from wanted join ticket_clock as kept using (ticket_id) where kept.merged_into is not null
+)
+select version, document from ticket_clock
+where ticket_id in (select ticket_id from wanted) order by ticket_id for update
 """
 _CLAIM = """
 select ticket.version, ticket.document
@@ -29,9 +38,10 @@ where timer.look_at <= $1 order by timer.look_at limit $2
 for update of ticket skip locked
 """
 _SAVE = """
-insert into ticket_clock as kept (ticket_id, version, document)
-select * from unnest($1::text[], $2::int[], $3::bytea[])
-on conflict (ticket_id) do update set version = excluded.version, document = excluded.document
+insert into ticket_clock as kept (ticket_id, version, document, merged_into)
+select * from unnest($1::text[], $2::int[], $3::bytea[], $4::text[])
+on conflict (ticket_id) do update
+set version = excluded.version, document = excluded.document, merged_into = excluded.merged_into
 where kept.version = excluded.version - 1
 """
 _ARM = """
@@ -41,6 +51,50 @@ on conflict (ticket_id) do update set look_at = excluded.look_at where kept.look
 """
 _DISARM = "delete from timer where ticket_id = any($1::text[])"
 _FIND = "select document from ticket_clock where ticket_id = $1"
+_KEEP_RULES = """
+insert into rules (policy_version, calendar, clocks, compiled) values ($1, $2, $3, $4) on conflict do nothing
+"""
+_READ_RULES = """
+select policy_version, clocks, compiled from rules
+where (policy_version, calendar) in (select * from unnest($1::text[], $2::text[]))
+"""
+
+
+class Rulebook(Mapping[RulesKey, Rules]):
+    """The rules by which any clock runs: those in force, and those of before that running clocks keep (L11).
+
+    They are kept with the calendar as it was compiled: neither an edited policy nor newer holidays or time zone data move a due
+    time by themselves. One for a process.
+    """
+
+    def __init__(self, in_force: Rules) -> None:
+        self.in_force = in_force
+        self._known = {in_force.key: in_force}
+        self._kept: bytes | None = None
+
+    def __getitem__(self, key: RulesKey) -> Rules:
+        return self._known[key]
+
+    def __iter__(self) -> Iterator[RulesKey]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def read(self, connection: Connection, keys: Iterable[RulesKey]) -> None:
+        """Make these rules known; those that are nowhere stay unknown, and the clocks that run by them cannot be looked at."""
+        if missing := set(keys) - self._known.keys():
+            versions, calendars = zip(*missing, strict=True)
+            for row in await connection.fetch(_READ_RULES, list(versions), list(calendars)):
+                calendar = Calendar.from_bytes(row["compiled"])
+                rules = Rules(row["policy_version"], Clocks.model_validate_json(row["clocks"]), calendar)
+                self._known[rules.key] = rules
+
+    async def keep(self, connection: Connection) -> None:
+        """Write down the rules in force, in the transaction that lets clocks run by them."""
+        self._kept = self._kept or self.in_force.calendar.to_bytes()
+        clocks = self.in_force.clocks.model_dump_json()
+        await connection.execute(_KEEP_RULES, *self.in_force.key, clocks, self._kept)
 
 
 class Tickets:
@@ -69,6 +123,16 @@ class Tickets:
             raise UnknownTicket
         return ticket
 
+    def with_heir(self, ticket: Ticket) -> list[Ticket]:
+        """The ticket, and the one that goes on after all its merges; in a circle of merges nobody does (HD-30)."""
+        seen, heir = {ticket.ticket_id}, ticket
+        while heir.merged_into is not None and (known := self._tickets.get(heir.merged_into)) is not None:
+            if known.ticket_id in seen:
+                return [ticket]
+            seen.add(known.ticket_id)
+            heir = known
+        return [ticket] if heir is ticket else [ticket, heir]
+
     def save(self, ticket: Ticket, *, look_at: datetime | None) -> None:
         """Keep a ticket, and when it has to be looked at next."""
         self._tickets[ticket.ticket_id] = ticket
@@ -80,12 +144,21 @@ class Tickets:
         self.changed.discard(ticket.ticket_id)
         self.look_at[ticket.ticket_id] = look_at
 
-    def to_write(self) -> list[tuple[str, int, bytes]]:
+    def to_write(self) -> list[tuple[str, int, bytes, str | None]]:
         """The changed tickets with their next version, in the order in which rows are locked."""
         return [
-            (one, self._versions.get(one, 0) + 1, _TICKET.dump_json(self._tickets[one], exclude_defaults=True))
+            (
+                one,
+                self._versions.get(one, 0) + 1,
+                _TICKET.dump_json(self._tickets[one], exclude_defaults=True),
+                self._tickets[one].merged_into,
+            )
             for one in sorted(self.changed)
         ]
+
+    def rules(self) -> set[RulesKey]:
+        """What the clocks of these tickets run by."""
+        return {key for ticket in self._tickets.values() for key in ticket.rules()}
 
 
 class SlaUnit(UnitOfWork):
@@ -93,24 +166,36 @@ class SlaUnit(UnitOfWork):
 
     service = "sla-monitor"
 
-    def __init__(self, connection: Connection, now: datetime, rules: Rules) -> None:
+    def __init__(self, connection: Connection, now: datetime, book: Rulebook) -> None:
         super().__init__(connection, now)
-        self.rules = rules
+        self.book = book
         self.tickets = Tickets()
+
+    @property
+    def rules(self) -> Rules:
+        """Those in force, by which new clocks start."""
+        return self.book.in_force
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
         ids = {message.event.key for message in messages}
-        for row in await self.connection.fetch(_LOAD, list(ids)) if ids else ():
-            self.tickets.loaded(_TICKET.validate_json(row["document"]), row["version"])
+        ids |= {
+            into for message in messages if isinstance(message.event, TicketClosed) and (into := message.event.into)
+        }
+        await self.load_tickets(_LOAD, list(ids))
 
-    async def claim(self, limit: int) -> list[Ticket]:
-        """Tickets that have to be looked at, those due first; what another replica holds is left to it."""
+    async def load_tickets(self, query: str, *values: object) -> list[Ticket]:
+        """Read and lock tickets, with the rules that their clocks run by."""
         found = []
-        for row in await self.connection.fetch(_CLAIM, self.now, limit):
+        for row in await self.connection.fetch(query, *values):
             ticket = _TICKET.validate_json(row["document"])
             self.tickets.loaded(ticket, row["version"])
             found.append(ticket)
+        await self.book.read(self.connection, self.tickets.rules())
         return found
+
+    async def claim(self, limit: int) -> list[Ticket]:
+        """Tickets that have to be looked at, those due first; what another replica holds is left to it."""
+        return await self.load_tickets(_CLAIM, self.now, limit)
 
     async def save(self) -> None:
         """
@@ -118,6 +203,7 @@ class SlaUnit(UnitOfWork):
             TransientFailure: another transaction wrote one of the tickets first; the work is done again.
         """
         if rows := self.tickets.to_write():
+            await self.book.keep(self.connection)
             status = await self.connection.execute(_SAVE, *(list(column) for column in zip(*rows, strict=True)))
             if status != f"INSERT 0 {len(rows)}":
                 raise TransientFailure("a ticket was written by another transaction")
@@ -131,10 +217,15 @@ class SlaUnit(UnitOfWork):
 class ClockedTickets:
     """The tickets as the API shows them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, book: Rulebook) -> None:
         self._database = database
+        self.book = book
 
     async def find(self, ticket_id: str) -> Ticket | None:
         async with self._database.connection() as connection:
             document = await connection.fetchval(_FIND, ticket_id)
-        return _TICKET.validate_json(document) if document is not None else None
+            if document is None:
+                return None
+            ticket = _TICKET.validate_json(document)
+            await self.book.read(connection, ticket.rules())
+        return ticket

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from shared.events import agent, notification, routing, safety, screening, sla, ticket
+from shared.events import agent, notification, quality, routing, safety, screening, sla, ticket
 from shared.events.envelope import Event, registry
 
 
@@ -41,7 +41,7 @@ TICKET = Topic(
     Lane.BULK,
     ticket.EVENTS,
     producers=("intake", "safety-bridge"),
-    consumers=("support.router", "support.sla-monitor", "support.notifier"),
+    consumers=("support.router", "support.sla-monitor", "support.sla-monitor.quality", "support.notifier"),
 )
 ROUTING = Topic(
     "support.routing.v1",
@@ -50,16 +50,21 @@ ROUTING = Topic(
     Lane.BULK,
     routing.EVENTS,
     producers=("router",),
-    consumers=("support.sla-monitor", "support.safety-bridge.routing", "support.notifier"),
+    consumers=(
+        "support.sla-monitor",
+        "support.sla-monitor.quality",
+        "support.safety-bridge.routing",
+        "support.notifier",
+    ),
 )
 SLA = Topic(
     "support.sla.v1",
     "ticket id",
     12,
     Lane.BULK,
-    sla.EVENTS,
+    (*sla.EVENTS, *quality.EVENTS),
     producers=("sla-monitor",),
-    consumers=("support.router", "support.notifier"),
+    consumers=("support.router", "support.sla-monitor.quality", "support.notifier"),
 )
 AGENT = Topic(
     "safety.agent.v1",

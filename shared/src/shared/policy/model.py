@@ -264,6 +264,8 @@ class Clocks(_Part):
     warn_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
     short_notice_minutes: int
     reopen_within_days: int
+    grace_share: Share
+    """How much of its new target is left after a change that tightens it (L11)."""
     unrouted_after_seconds: int
 
     @model_validator(mode="after")

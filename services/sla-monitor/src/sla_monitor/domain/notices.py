@@ -5,13 +5,13 @@ the event that it withdraws.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple, Self
 
-from shared.vocabulary import ClockState
-from sla_monitor.domain.clock import Change, Clock, Fact, Pause, Rules, Terms, Turn
+from shared.vocabulary import ClockState, Milestone
+from sla_monitor.domain.clock import Change, Clock, Fact, Pause, Terms, Turn
 
 _LOUD = (Turn.BREACHED, Turn.FULFILLED_LATE)
 """Turns that are announced by themselves even when a correction already shows the clock."""
@@ -63,6 +63,11 @@ class Told:
     def marks(self) -> tuple[Mark, ...]:
         return tuple(step.mark for step in self.steps)
 
+    @property
+    def latest(self) -> datetime | None:
+        """When the last turn told happened."""
+        return max((step.at for step in self.steps if step.at is not None), default=None)
+
     def record(self, notice: "Notice", *, event_id: str, provisional: bool) -> None:
         """Remember that a notice was told, by which event."""
         known = {step.mark: step for step in self.steps}
@@ -92,7 +97,7 @@ class Notice(NamedTuple):
 
 
 def announce(
-    terms: Terms, changes: Sequence[Change], told: Mapping[str, Told], now: datetime, rules: Rules
+    terms: Terms, changes: Sequence[Change], told: Mapping[str, Told], now: datetime
 ) -> tuple[list[Notice], datetime | None]:
     """What is not told yet, in the order in which it happened, and when time alone will change something next (L10)."""
     found: list[tuple[datetime, Notice]] = []
@@ -101,7 +106,7 @@ def announce(
         clock, known = story[-1].clock, told.get(key) or Told()
         news = list(_news(terms, story, known))
         if clock.state is ClockState.RUNNING:
-            passed, upcoming = _thresholds(clock, known.warned, now, rules)
+            passed, upcoming = _thresholds(clock, known.warned, now)
             looks.append(upcoming or clock.due_at)
             if passed is not None:
                 share, at = passed
@@ -139,9 +144,20 @@ def _stories(changes: Sequence[Change], told: Mapping[str, Told]) -> dict[str, l
         stories.setdefault(change.clock.key, []).append(change)
     for key in told.keys() - stories.keys():
         milestone, cycle = key.split("|")
-        if (first := stories.get(f"{milestone}|1")) and (began_at := told[key].steps[0].at):
-            gone = first[0].clock._replace(
-                cycle=int(cycle), state=ClockState.CANCELLED, ended_at=began_at, reason="superseded"
+        known = told[key]
+        if (began_at := known.steps[0].at) is None:
+            began_at = known.due_at
+        like = next(
+            (ones[0].clock for one, ones in stories.items() if one.startswith(f"{milestone}|")), changes[0].clock
+        )
+        if began_at is not None:
+            gone = like._replace(
+                promise=replace(like.promise, milestone=Milestone(milestone)),
+                cycle=int(cycle),
+                due_at=known.due_at or like.due_at,
+                state=ClockState.CANCELLED,
+                ended_at=began_at,
+                reason="superseded",
             )
             stories[key] = [Change(Turn.CANCELLED, gone, began_at, "L13")]
     return stories
@@ -213,15 +229,13 @@ def _agreement(known: Sequence[Mark], marks: Sequence[Mark]) -> int:
     return next((place for place in range(shorter) if known[place] != marks[place]), shorter)
 
 
-def _thresholds(
-    clock: Clock, warned: float, now: datetime, rules: Rules
-) -> tuple[tuple[float, datetime] | None, datetime | None]:
+def _thresholds(clock: Clock, warned: float, now: datetime) -> tuple[tuple[float, datetime] | None, datetime | None]:
     """The highest threshold passed in this cycle and not told, with its instant; and the instant of the next one (L10)."""
     passed = None
-    for share in rules.policy.clocks.warn_at:
+    for share in clock.rules.clocks.warn_at:
         if share <= warned or (counted := share * clock.promise.length) <= clock.carried:
             continue
-        at = clock.instant_of(counted, rules.calendar)
+        at = clock.instant_of(counted)
         if at > now:
             return passed, at
         passed = share, at

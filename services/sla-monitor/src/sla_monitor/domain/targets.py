@@ -1,9 +1,10 @@
 """What is promised for a ticket: the targets of its tier and of its subcategory, as due instants (L1, L4-L7)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.policy.model import Clocks, Target
+from shared.policy.model import Clocks, Policy, Target, Targets
 from shared.vocabulary import Milestone, Subcategory, Tier, Unit
 from sla_monitor.domain.business_time import Calendar
 
@@ -17,9 +18,43 @@ _CLAUSE_OF_UNIT = {
 }
 
 
+RulesKey = tuple[str, str]
+"""The version of a policy, and the name of a calendar."""
+
+
+class Rules:
+    """What clocks are judged by: the numbers of a policy and its calendar, compiled. A clock keeps its own (L11)."""
+
+    def __init__(self, policy_version: str, clocks: Clocks, calendar: Calendar) -> None:
+        self.policy_version = policy_version
+        self.clocks = clocks
+        self.calendar = calendar
+
+    @classmethod
+    def of(cls, policy: Policy, calendar: Calendar) -> "Rules":
+        return cls(policy.version, policy.clocks, calendar)
+
+    @property
+    def key(self) -> RulesKey:
+        return self.policy_version, self.calendar.name
+
+    def __repr__(self) -> str:
+        return f"Rules{self.key}"
+
+    def targets_of(self, tier: Tier | None, subcategory: Subcategory | None) -> Iterator[Targets]:
+        """Those of the tier and those of the subcategory. A ticket without a tier is treated as free (L1)."""
+        yield self.clocks.targets[tier or Tier.FREE]
+        if subcategory in self.clocks.overlays:
+            yield self.clocks.overlays[subcategory]
+
+    def promises(self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None) -> bool:
+        """Whether anything is promised there."""
+        return any(targets.of(milestone) is not None for targets in self.targets_of(tier, subcategory))
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One milestone of a ticket as promised when it was created; `due_at` holds as long as nothing pauses."""
+    """One milestone of a ticket as promised when its clock starts; `due_at` holds as long as nothing pauses."""
 
     milestone: Milestone
     target: Target
@@ -31,46 +66,47 @@ class Promise:
     short_notice: bool
 
 
-def promises(
-    tier: Tier | None, subcategory: Subcategory | None, created_at: datetime, policy: Clocks, calendar: Calendar
-) -> tuple[Promise, ...]:
-    """What is promised: per milestone the earlier due instant of tier and subcategory, computed (L7).
+def promise(
+    milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None, started_at: datetime, rules: Rules
+) -> Promise | None:
+    """What is promised from `started_at` on: the earlier due instant of tier and subcategory, computed (L7).
 
-    A ticket without a tier is treated as free (L1). A milestone that only one of them sets stands (L7).
+    What only one of them sets stands (L7).
 
     Raises:
-        OutsideHorizon: the calendar cannot count from `created_at`.
+        OutsideHorizon: the calendar cannot count from `started_at`.
     """
-    sources = [policy.targets[tier or Tier.FREE]]
-    if subcategory in policy.overlays:
-        sources.append(policy.overlays[subcategory])
-    short_notice_under = timedelta(minutes=policy.short_notice_minutes)
-    kept = []
-    for milestone in Milestone:
-        offers = [
-            _promise(milestone, target, source.clause, created_at, short_notice_under, calendar)
-            for source in sources
-            if (target := source.of(milestone)) is not None
-        ]
-        if len(offers) > 1:
-            earlier = min(offers, key=lambda promise: promise.due_at)
-            kept.append(replace(earlier, clauses=(*earlier.clauses, "L7")))
-        else:
-            kept += offers
-    return tuple(kept)
+    offers = [
+        _promise(milestone, target, source.clause, started_at, rules)
+        for source in rules.targets_of(tier, subcategory)
+        if (target := source.of(milestone)) is not None
+    ]
+    if len(offers) < 2:
+        return offers[0] if offers else None
+    earlier = min(offers, key=lambda offer: offer.due_at)
+    return replace(earlier, clauses=(*earlier.clauses, "L7"))
 
 
-def _promise(
-    milestone: Milestone,
-    target: Target,
-    clause: str,
-    created_at: datetime,
-    short_notice_under: timedelta,
-    calendar: Calendar,
-) -> Promise:
-    due_at = _due(target, created_at, calendar)
+def grace_ends(target: Target, at: datetime, rules: Rules) -> datetime:
+    """Until when a promise that was tightened at `at` is not due: a share of the new target, in its unit (L11)."""
+    share = rules.clocks.grace_share
+    if (elapsed := target.elapsed) is not None:
+        return at + share * elapsed
+    days = target.amount if target.unit is Unit.BUSINESS_DAYS else 1
+    return rules.calendar.add(at, share * days * rules.calendar.nominal_day)
+
+
+def answered_within(subcategory: Subcategory | None, rules: Rules) -> timedelta:
+    """How soon a subcategory by itself wants its first answer, elapsed; without a promise of its own it does not (L6)."""
+    own = rules.clocks.overlays.get(subcategory) if subcategory else None
+    target = own.initial_response if own else None
+    return (target.elapsed if target else None) or timedelta.max
+
+
+def _promise(milestone: Milestone, target: Target, clause: str, started_at: datetime, rules: Rules) -> Promise:
+    due_at = _due(target, started_at, rules.calendar)
     in_business_time = target.unit not in _ELAPSED
-    length = calendar.measure(created_at, due_at) if in_business_time else due_at - created_at
+    length = rules.calendar.measure(started_at, due_at) if in_business_time else due_at - started_at
     return Promise(
         milestone=milestone,
         target=target,
@@ -78,14 +114,14 @@ def _promise(
         length=length,
         in_business_time=in_business_time,
         due_at=due_at,
-        short_notice=length < short_notice_under,
+        short_notice=length < timedelta(minutes=rules.clocks.short_notice_minutes),
     )
 
 
-def _due(target: Target, created_at: datetime, calendar: Calendar) -> datetime:
-    """When a target ends that is counted from the ticket's creation without a pause (L2-L4)."""
+def _due(target: Target, started_at: datetime, calendar: Calendar) -> datetime:
+    """When a target ends that is counted from the clock's start without a pause (L2-L4)."""
     if (elapsed := target.elapsed) is not None:
-        return created_at + elapsed
+        return started_at + elapsed
     if target.unit is Unit.BUSINESS_DAYS:
-        return calendar.add(created_at, target.amount * calendar.nominal_day)
-    return calendar.close_of_business(created_at, business_days_later=int(target.unit is Unit.NEXT_BUSINESS_DAY))
+        return calendar.add(started_at, target.amount * calendar.nominal_day)
+    return calendar.close_of_business(started_at, business_days_later=int(target.unit is Unit.NEXT_BUSINESS_DAY))
