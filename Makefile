@@ -49,8 +49,9 @@ test: $(READY) ## all tests but the long ones, on real engines (PROVIDER=given|c
 test-unit: $(READY) ## the tests that need no engines
 	$(BIN)/pytest -m "not engines and not long"
 
-test-long: $(READY) ## the tests with big counts: thousands of tickets while everything is killed (about 12 minutes)
+test-long: $(READY) ## the tests with big counts: thousands of tickets while everything is killed (about an hour)
 	$(BIN)/pytest -m long
+	SUPPORT_TEST_CASES=100000 $(BIN)/pytest services/sla-monitor/tests/test_against_oracle.py
 	SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 $(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py
 
 run: $(READY) ## start everything on this machine and keep it running; addresses in .run/endpoints.json
