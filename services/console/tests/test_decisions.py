@@ -1,9 +1,6 @@
 """What `supportctl` says of decisions, asked of a small real server: its lines, its requests, and its sentences of failure."""
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from console.decisions import Decisions
 from console.services import Unanswered
 from console.settings import Installation
 
+Answering = Any
 DECISION = {
     "type": "com.storytailor.support.routing.assigned.v1",
     "occurred_at": "2026-03-03T15:00:00.000000Z",
@@ -71,57 +69,6 @@ TRIAL = {
         }
     ],
 }
-
-
-class Answering:
-    """A router on loopback that answers one thing and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer: tuple[int, bytes] = (200, b"{}")
-        self.asked: list[tuple[str, str, str | None, Any]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def answers(self, document: Any, status: int = 200) -> None:
-        self.answer = (status, document if isinstance(document, bytes) else json.dumps(document).encode())
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                document = json.loads(body) if body else None
-                outer.asked.append((self.command, self.path, self.headers.get("authorization"), document))
-                status, value = outer.answer
-                self.send_response(status)
-                self.send_header("content-length", str(len(value)))
-                self.end_headers()
-                self.wfile.write(value)
-
-            do_GET = do_POST = answer  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                """Nothing is written to the terminal."""
-
-        return Handler
-
-
-@pytest.fixture
-def router() -> Iterator[Answering]:
-    router = Answering()
-    yield router
-    router.stop()
 
 
 def decisions_at(**services: str) -> Decisions:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.calendar import check_file
+from console.clocks import Clocks
 from console.dead_letters import DeadLetters
 from console.decisions import Decisions
 from console.ical import NotImported, read_closed_days
@@ -58,10 +59,20 @@ def ticket(ticket_id: str) -> None:
 
 @app.command()
 def explain(ticket_id: str) -> None:
-    """Show why a ticket was decided as it was, with the customer's words that led to it: needs the scope `explain`."""
+    """Show why a ticket was decided as it was, with the customer's words that led to it (needs the scope `explain`), and why
+    its clocks are due when they are. What one service does not answer is left out; exit status 1 if neither does."""
     with _failures_told():
-        for line in Decisions(_installation()).explain(ticket_id):
-            out.print(line, markup=False)
+        installation = _installation()
+    failed = 0
+    for explained in (Decisions(installation).explain, Clocks(installation).explain):
+        try:
+            for line in explained(ticket_id):
+                out.print(line, markup=False)
+        except Unanswered as failure:
+            Console(stderr=True).print(str(failure), markup=False)
+            failed += 1
+    if failed == 2:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,13 +1,18 @@
-"""The HTTP edge: the clocks of a ticket as they stand now."""
+"""The HTTP edge: the clocks of a ticket as they stand now, and why they are due when they are."""
+
+from typing import Self
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from shared.events.envelope import Identifier
-from shared.events.sla import SlaEvent
+from shared.events.envelope import Identifier, Instant
+from shared.events.sla import SlaEvent, TargetData
 from shared.runtime.http import Problem, require
 from shared.runtime.now import Now
 from shared.runtime.settings import Scope
+from shared.vocabulary import ClockState, Level, Milestone
+from sla_monitor.domain.clock import FactKind, Turn
+from sla_monitor.domain.explanation import Explanation, Move, Stretch, StretchKind, explain
 from sla_monitor.handlers import clock_event
 from sla_monitor.store import ClockedTickets
 
@@ -19,8 +24,113 @@ class Clocks(BaseModel):
     clocks: list[SlaEvent]
 
 
+class ShownStretch(BaseModel):
+    """A stretch of time that counts whole or not at all; of a pause, the ids of the events that began and ended it."""
+
+    starts_at: Instant
+    ends_at: Instant
+    counted: bool
+    kind: StretchKind
+    name: str | None
+    begun_by: str | None
+    ended_by: str | None
+    seconds: float
+
+    @classmethod
+    def of(cls, stretch: Stretch) -> Self:
+        return cls(
+            starts_at=stretch.starts_at,
+            ends_at=stretch.ends_at,
+            counted=stretch.counts,
+            kind=stretch.kind,
+            name=stretch.name,
+            begun_by=stretch.begun_by.id if stretch.begun_by else None,
+            ended_by=stretch.ended_by.id if stretch.ended_by else None,
+            seconds=stretch.length.total_seconds(),
+        )
+
+
+class ShownMove(BaseModel):
+    """The due time moved, because of an event, which is `fact` to the clocks."""
+
+    turn: Turn
+    at: Instant
+    from_: Instant = Field(serialization_alias="from")
+    to: Instant
+    clause: str | None
+    because: str | None
+    fact: FactKind | None
+
+    @classmethod
+    def of(cls, move: Move) -> Self:
+        return cls(
+            turn=move.turn,
+            at=move.at,
+            from_=move.was_due_at,
+            to=move.due_at,
+            clause=move.clause,
+            because=move.because.id if move.because else None,
+            fact=move.because.kind if move.because else None,
+        )
+
+
+class ExplainedClock(BaseModel):
+    """`counted_seconds` is the sum of what counts; up to a due time that stands it is `length_seconds` (L15)."""
+
+    milestone: Milestone
+    cycle: int
+    level: Level | None
+    target: TargetData
+    in_business_time: bool
+    clauses: tuple[str, ...]
+    started_at: Instant
+    due_at: Instant
+    ended_at: Instant | None
+    state: ClockState
+    reason: str | None
+    policy_version: str
+    calendar: str
+    zone: str
+    length_seconds: float
+    counted_seconds: float
+    stretches: list[ShownStretch]
+    moves: list[ShownMove]
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Self:
+        clock = explanation.clock
+        promise, calendar = clock.promise, clock.rules.calendar
+        return cls(
+            milestone=promise.milestone,
+            cycle=clock.cycle,
+            level=clock.level,
+            target=TargetData(amount=promise.target.amount, unit=promise.target.unit),
+            in_business_time=promise.in_business_time,
+            clauses=explanation.clauses,
+            started_at=clock.started_at,
+            due_at=clock.due_at,
+            ended_at=clock.ended_at,
+            state=clock.state,
+            reason=clock.reason,
+            policy_version=clock.rules.policy_version,
+            calendar=calendar.name,
+            zone=calendar.zone,
+            length_seconds=promise.length.total_seconds(),
+            counted_seconds=explanation.counted.total_seconds(),
+            stretches=[*map(ShownStretch.of, explanation.stretches)],
+            moves=[*map(ShownMove.of, explanation.moves)],
+        )
+
+
+class ExplainedClocks(BaseModel):
+    """Why each clock of a ticket is due when it is, in every cycle."""
+
+    ticket_id: str
+    clocks: list[ExplainedClock]
+
+
 def clock_routes(tickets: ClockedTickets, now: Now) -> APIRouter:
-    """`GET /v1/tickets/{id}/clocks`."""
+    """`GET /v1/tickets/{id}/clocks` and `…/clocks/explain`."""
     router = APIRouter(prefix="/v1/tickets", tags=["clocks"], dependencies=[Depends(require(Scope.TICKETS_READ))])
 
     @router.get("/{ticket_id}/clocks")
@@ -35,5 +145,15 @@ def clock_routes(tickets: ClockedTickets, now: Now) -> APIRouter:
             for change in ticket.clocks(at, tickets.book)
         ]
         return Clocks(ticket_id=ticket.ticket_id, clocks=clocks)
+
+    @router.get("/{ticket_id}/clocks/explain")
+    async def explain_clocks(ticket_id: Identifier) -> ExplainedClocks:
+        """Every stretch that counts or does not, and what moved each due time (L15); none for a restricted ticket (L6)."""
+        ticket = await tickets.find(ticket_id)
+        if ticket is None:
+            raise Problem(404)
+        at = now()
+        found = explain(ticket.changes(at, tickets.book), at)
+        return ExplainedClocks(ticket_id=ticket.ticket_id, clocks=[*map(ExplainedClock.of, found)])
 
     return router
