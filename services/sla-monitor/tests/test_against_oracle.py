@@ -49,7 +49,7 @@ def calendar_of(rules: oracle.Rules, about: date) -> Calendar:
             "special_days": {day: windows(hours) for day, hours in rules.special_days.items()},
         }
     )
-    return compile_calendar(policy, {}, range(about.year - 1, about.year + 3))
+    return compile_calendar(policy, {}, range(about.year - 1, about.year + 2))
 
 
 def rules_of(rules: oracle.Rules, policy: Policy, about: date) -> Rules:
