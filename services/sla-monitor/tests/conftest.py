@@ -172,9 +172,10 @@ class Desk:
         care: Care | None = None,
         level: int = 1,
         rose: bool = False,
+        by_clock: bool = False,
     ) -> Self:
         """A later routing decision."""
-        fact = decided_at(at(when), f"r@{when}", subcategory, care=care, level=level, rose=rose)
+        fact = decided_at(at(when), f"r@{when}", subcategory, care=care, level=level, rose=rose, by_clock=by_clock)
         self.ticket.add(fact)
         return self.look(arrives or when)
 
@@ -211,10 +212,11 @@ def decided_at(
     level: int = 1,
     tier: Tier | None = None,
     rose: bool = False,
+    by_clock: bool = False,
 ) -> Fact:
     """A routing decision as a fact; with the care of the subcategory unless another is named."""
     category = CATEGORY_OF[subcategory] if subcategory else None
-    decided = Decided(care or care_of(category, subcategory), subcategory, Level(level), tier, rose)
+    decided = Decided(care or care_of(category, subcategory), subcategory, Level(level), tier, rose, by_clock)
     return Fact(when, FactKind.ROUTED, decision_id, decided=decided)
 
 
@@ -266,12 +268,12 @@ class Monitor:
         assert self.deliver(message) == []
         return [EMITTED[one.wire_type].model_validate_json(one.value) for one in emitted]
 
-    def look(self, now: datetime) -> list[Any]:
+    def look(self, now: datetime, ticket_id: str = "T-1") -> list[Any]:
         """What is emitted because time has passed."""
         self.unit.now = now
         self.unit.because_of(None)
         before = len(self.unit.emitted)
-        settle(self.unit.tickets.get("T-1"), self.unit)
+        settle(self.unit.tickets.get(ticket_id), self.unit)
         return [EMITTED[one.wire_type].model_validate_json(one.value) for one in self.unit.emitted[before:]]
 
     def deliver(self, message: Received[Any]) -> list[Outgoing]:
@@ -321,8 +323,8 @@ def monitor(rules: Rules) -> Monitor:
 class Service:
     """The service with a database of its own; nothing is consumed, batches and looks are handed to it."""
 
-    def __init__(self, database_url: str, rules: Rules) -> None:
-        self.database = Database(database_url, schema=NAME)
+    def __init__(self, database_url: str, rules: Rules, *, schema: str = NAME) -> None:
+        self.database = Database(database_url, schema=schema)
         self.now = FakeNow(AT)
         keys = [
             {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": [scope]}

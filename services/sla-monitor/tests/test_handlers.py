@@ -39,6 +39,12 @@ AGENT = {"kind": "agent", "id": "a-1"}
 MINUTE = timedelta(minutes=1)
 
 
+def routed(monitor: Monitor, ticket_id: str, created_at: datetime = AT, **data: Any) -> None:
+    """A ticket that is routed when it is created."""
+    data |= {"created_at": created_at.isoformat()}
+    monitor.handle(RoutingAssigned, ticket_id=ticket_id, occurred_at=created_at, **data)
+
+
 def test_the_first_decision_starts_one_clock_per_milestone(monitor: Monitor) -> None:
     """Counted from the creation, each with all that is needed to recompute it by hand (L15, L16)."""
     decided_at = datetime(2026, 3, 3, 14, 0, 20, tzinfo=UTC)
@@ -143,6 +149,123 @@ def test_closing_cancels_with_the_reason(monitor: Monitor) -> None:
     monitor.handle(RoutingAssigned)
     cancelled = monitor.handle(TicketClosed, reason="merged", occurred_at=AT + MINUTE)
     assert [(type(event), event.reason) for event in cancelled] == [(SlaCancelled, "merged")] * 3
+
+
+def test_what_was_answered_in_a_merged_ticket_answers_the_one_that_goes_on(monitor: Monitor) -> None:
+    """HD-29: A of 10:00, B of 10:20, answered in B at 10:30, merged at 11:00: A is answered at 10:30 (L8, L13)."""
+    routed(monitor, "A")
+    routed(monitor, "B", AT + 20 * MINUTE)
+    monitor.handle(TicketMessageAdded, ticket_id="B", occurred_at=AT + 30 * MINUTE)
+    said = monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 60 * MINUTE)
+    [met] = [event for event in said if event.ticket_id == "A"]
+    assert (type(met), met.milestone, met.occurred_at) == (SlaMet, Milestone.INITIAL_RESPONSE, AT + 30 * MINUTE)
+    assert met.started_at == AT
+    assert [(type(event), event.milestone, event.reason) for event in said if event.ticket_id == "B"] == [
+        (SlaCancelled, Milestone.RESOLUTION, "merged"),
+        (SlaCancelled, Milestone.ESCALATION, "merged"),
+    ]
+
+
+def test_an_answer_before_the_breach_of_the_one_that_goes_on_withdraws_it(monitor: Monitor) -> None:
+    """HD-29: A was breached while B, the same matter, had been answered in time (L13)."""
+    routed(monitor, "A", tier="enterprise")
+    routed(monitor, "B", AT + 20 * MINUTE, tier="enterprise")
+    monitor.handle(TicketMessageAdded, ticket_id="B", occurred_at=AT + 30 * MINUTE)
+    assert SlaBreached in {type(event) for event in monitor.look(AT + 61 * MINUTE, "A")}
+    said = monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 70 * MINUTE)
+    [corrected] = [event for event in said if event.ticket_id == "A"]
+    assert (type(corrected), corrected.state) == (SlaCorrected, ClockState.MET)
+
+
+def test_what_the_customer_writes_after_merges_lands_on_the_ticket_that_goes_on(monitor: Monitor) -> None:
+    """HD-30: C went into B, B into A; a message to C reopens A, and neither B nor C (L12)."""
+    for ticket_id in "ABC":
+        routed(monitor, ticket_id)
+    monitor.handle(TicketClosed, ticket_id="C", reason="merged", into="B", occurred_at=AT + MINUTE)
+    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 2 * MINUTE)
+    monitor.handle(TicketResolved, ticket_id="A", occurred_at=AT + 3 * MINUTE)
+    said = monitor.handle(TicketMessageAdded, ticket_id="C", author=CUSTOMER, occurred_at=AT + 4 * MINUTE)
+    assert {(type(event), event.ticket_id, event.cycle) for event in said} == {(SlaResumed, "A", 2)}
+
+
+def test_in_a_circle_of_merges_nobody_goes_on(monitor: Monitor) -> None:
+    """HD-30: A into B and B into A: both are closed, and a message to either ends and is heard by none."""
+    routed(monitor, "A")
+    routed(monitor, "B")
+    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + MINUTE)
+    monitor.handle(TicketClosed, ticket_id="A", reason="merged", into="B", occurred_at=AT + 2 * MINUTE)
+    for ticket_id in "AB":
+        assert monitor.handle(TicketMessageAdded, ticket_id=ticket_id, occurred_at=AT + 3 * MINUTE) == []
+        assert monitor.look(AT + timedelta(days=30), ticket_id) == []
+
+
+def test_a_safety_ticket_is_not_merged_into_an_ordinary_one_but_the_other_way_round(monitor: Monitor) -> None:
+    """HD-78: its clocks go on and what is said there is not said elsewhere; an ordinary one may go into it (S1)."""
+    routed(monitor, "A")
+    routed(monitor, "S", category="safety", subcategory="content_moderation")
+    assert monitor.handle(TicketClosed, ticket_id="S", reason="merged", into="A", occurred_at=AT + MINUTE) == []
+    met = monitor.handle(TicketMessageAdded, ticket_id="S", occurred_at=AT + 2 * MINUTE)
+    assert [(event.ticket_id, event.milestone) for event in met] == [("S", Milestone.INITIAL_RESPONSE)]
+    cancelled = monitor.handle(TicketClosed, ticket_id="A", reason="merged", into="S", occurred_at=AT + 3 * MINUTE)
+    assert {(event.ticket_id, event.reason) for event in cancelled} == {("A", "merged")}
+
+
+def test_thanks_reopen_a_resolved_ticket(monitor: Monitor) -> None:
+    """HD-27: by the clause a customer's message reopens, whatever it says (L12)."""
+    monitor.handle(RoutingAssigned)
+    monitor.handle(TicketResolved, occurred_at=AT + MINUTE)
+    said = monitor.handle(TicketMessageAdded, author=CUSTOMER, body="thanks!", occurred_at=AT + 2 * MINUTE)
+    assert [(type(event), event.milestone, event.cycle) for event in said] == [
+        (SlaResumed, Milestone.RESOLUTION, 2),
+        (SlaResumed, Milestone.ESCALATION, 2),
+    ]
+
+
+def test_a_machines_answer_does_not_reopen(monitor: Monitor) -> None:
+    """HD-37: an out-of-office reply after the solution (L9, L12)."""
+    monitor.handle(RoutingAssigned)
+    monitor.handle(TicketResolved, occurred_at=AT + MINUTE)
+    out_of_office = {"author": CUSTOMER, "public": True, "automated": True}
+    assert monitor.handle(TicketMessageAdded, occurred_at=AT + 2 * MINUTE, **out_of_office) == []
+    assert monitor.look(AT + timedelta(days=30)) == []
+
+
+def test_a_tier_may_hold_from_before_or_from_later(monitor: Monitor) -> None:
+    """HD-34: two hours ago at once, as of then; in an hour at that time (L11)."""
+    monitor.handle(RoutingAssigned, tier="free")
+    now = AT + timedelta(hours=4)
+    said = monitor.handle(
+        TicketTierChanged, tier="premium", occurred_at=now, effective_from=(now - timedelta(hours=2)).isoformat()
+    )
+    assert {(type(event), event.occurred_at) for event in said} == {(SlaRetargeted, now - timedelta(hours=2))}
+    due = {event.milestone: event.due_at for event in said}
+    assert due[Milestone.INITIAL_RESPONSE] == AT + timedelta(hours=12)
+    later = (now + timedelta(hours=1)).isoformat()
+    assert monitor.handle(TicketTierChanged, tier="free", occurred_at=now, effective_from=later) == []
+    said = [event for event in monitor.look(now + timedelta(hours=1)) if type(event) is SlaRetargeted]
+    assert {event.occurred_at for event in said} == {now + timedelta(hours=1)}
+    assert said[0].due_at == AT + timedelta(hours=48)
+
+
+def test_a_rise_by_the_clock_leaves_its_breach_standing(monitor: Monitor) -> None:
+    """HD-48: the router dates the rise by the breach that caused it; nothing is withdrawn (L14, E9)."""
+    monitor.handle(RoutingAssigned)
+    monitor.handle(TicketMessageAdded, occurred_at=AT + MINUTE)
+    due_at = monitor.unit.tickets.get("T-1").clocks(AT + MINUTE, monitor.unit.book)[-1].clock.due_at
+    breached = monitor.look(due_at)[-1]
+    assert (type(breached), breached.milestone, breached.level) == (SlaBreached, Milestone.ESCALATION, 1)
+    monitor.unit.now = due_at + MINUTE
+    [started] = monitor.handle(RoutingEscalated, criterion="escalation_due", origin="clock", occurred_at=due_at)
+    assert (type(started), started.level, started.cycle, started.started_at) == (SlaClockStarted, 2, 2, due_at)
+
+
+def test_two_tiers_of_one_instant_are_two_events(monitor: Monitor) -> None:
+    """Both hold from the same time: whoever remembers ids hears of the second due time too (L10, L11)."""
+    monitor.handle(RoutingAssigned, tier="free")
+    for tier in ("professional", "individual"):
+        monitor.handle(TicketTierChanged, tier=tier, occurred_at=AT + MINUTE)
+    ids = [one.id for one in monitor.unit.emitted]
+    assert len(ids) == len(set(ids))
 
 
 def test_a_correction_names_the_breach_that_it_withdraws(monitor: Monitor) -> None:

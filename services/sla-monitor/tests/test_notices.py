@@ -62,6 +62,16 @@ def test_after_downtime_breaches_have_their_true_time_and_overtaken_warnings_are
     assert desk.heard(RESOLUTION) == [("clock_started", "2026-03-02 10:00"), ("warning", "2026-03-02 14:00")]
 
 
+def test_a_breach_in_the_night_has_the_time_of_the_night(desk: Desk) -> None:
+    """HD-45: due on Saturday at 23:00, told then; when people hear of it is the notifier's matter (L10, T6)."""
+    desk.routed("2026-03-07 11:00", Tier.PREMIUM)
+    while desk.clock(INITIAL_RESPONSE).state is ClockState.RUNNING:
+        looked_at = desk.next_look
+        desk.look(looked_at.isoformat())
+    assert looked_at == datetime(2026, 3, 7, 22, tzinfo=UTC)
+    assert desk.heard(INITIAL_RESPONSE)[-1] == ("breached", "2026-03-07 23:00")
+
+
 def test_of_several_passed_thresholds_only_the_highest_is_sent_with_its_true_time(desk: Desk) -> None:
     """(L10)"""
     desk.routed("2026-03-02 10:00", Tier.PROFESSIONAL).look("2026-03-02 13:50")

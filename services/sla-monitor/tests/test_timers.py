@@ -53,6 +53,26 @@ async def test_after_downtime_everything_is_told_with_its_true_time(service: Ser
     assert LATENESS._sum.get() - before >= 35 * 60
 
 
+async def test_deadlines_of_a_downtime_are_told_as_of_then_and_overtaken_warnings_are_not(service: Service) -> None:
+    """HD-46: down from 10:00 to 10:40 with deadlines at 10:05 and 10:30 (L10)."""
+    ten = AT
+    for ticket_id, due_in in (("T-1", 5), ("T-2", 30)):
+        service.now.set(ten + timedelta(minutes=due_in) - HOUR)
+        await service.routed(ticket_id, tier="enterprise")
+    service.now.set(ten)
+    await look_at_what_is_due(service.units)
+    before, said = LATENESS._sum.get(), len(await service.told())
+    service.now.set(ten + timedelta(minutes=40))
+    await look_at_what_is_due(service.units)
+    told = [event for event in (await service.told())[said:] if event.milestone is Milestone.INITIAL_RESPONSE]
+    assert [(type(event), event.ticket_id, event.occurred_at - ten) for event in told] == [
+        (SlaBreached, "T-1", timedelta(minutes=5)),
+        (SlaBreached, "T-2", timedelta(minutes=30)),
+    ]
+    assert {event.emitted_at for event in told} == {ten + timedelta(minutes=40)}
+    assert LATENESS._sum.get() - before >= (35 + 10) * 60
+
+
 async def test_a_ticket_that_nobody_routes_is_found_after_a_minute(service: Service) -> None:
     """Provisional clocks, retargeted by the decision (L16)."""
     await service.handle(wire(TicketCreated, ticket_data("created", tier="premium")))

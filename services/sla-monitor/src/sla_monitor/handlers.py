@@ -22,7 +22,7 @@ from shared.events.ticket import (
     TicketStatusChanged,
     TicketTierChanged,
 )
-from shared.vocabulary import Level, TicketStatus, Tier
+from shared.vocabulary import Level, Origin, TicketStatus, Tier
 from sla_monitor.domain.clock import Change, Decided, Fact, FactKind, Turn, care_of
 from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.ticket import Creation, Ticket
@@ -149,7 +149,9 @@ def on_routing_assigned(message: Received[RoutingAssigned], unit: SlaUnit) -> No
 def on_routing_moved(message: Received[RoutingEscalated | RoutingDeescalated], unit: SlaUnit) -> None:
     """Another level or team: with safety and legal nothing pauses (L9); after a rise the escalation clock restarts (L14)."""
     ticket = unit.tickets.get(message.event.ticket_id)
-    ticket.add(_decided(message, message.event.to_level, rose=isinstance(message.event, RoutingEscalated)))
+    moved = message.event
+    rose, by_clock = isinstance(moved, RoutingEscalated), moved.origin is Origin.CLOCK
+    ticket.add(_decided(message, moved.to_level, rose=rose, by_clock=by_clock))
     settle(ticket, unit)
 
 
@@ -166,7 +168,8 @@ def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
             threshold=notice.threshold,
             corrects=notice.corrects,
         )
-        seed = f"{ticket.ticket_id}|{notice.clock.key}|{notice.threshold or notice.at.isoformat()}|{notice.corrections}"
+        turn = notice.threshold or f"{notice.at.isoformat()}|{len(notice.tells)}"  # two turns may share their instant
+        seed = f"{ticket.ticket_id}|{notice.clock.key}|{turn}|{notice.corrections}"
         event_id = unit.emit(event, occurred_at=notice.at, seed=seed, correlation_id=ticket.correlation_id)
         ticket.record(notice, event_id)
     unit.tickets.save(ticket, look_at=look_at)
@@ -230,7 +233,9 @@ def _fact(message: Received[Any], kind: FactKind, *, reason: str | None = None) 
     return Fact(message.occurred_at, kind, message.id, message.envelope.claimed_at, reason)
 
 
-def _decided(message: Received[Any], level: Level, *, tier: Tier | None = None, rose: bool = False) -> Fact:
+def _decided(
+    message: Received[Any], level: Level, *, tier: Tier | None = None, rose: bool = False, by_clock: bool = False
+) -> Fact:
     decision = message.event
     care = care_of(decision.category, decision.subcategory, decision.team, decision.owning_team)
     return Fact(
@@ -238,7 +243,7 @@ def _decided(message: Received[Any], level: Level, *, tier: Tier | None = None, 
         FactKind.ROUTED,
         message.id,
         message.envelope.claimed_at,
-        decided=Decided(care, decision.subcategory, level, tier, rose),
+        decided=Decided(care, decision.subcategory, level, tier, rose, by_clock),
     )
 
 

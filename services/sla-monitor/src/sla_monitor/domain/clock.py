@@ -63,13 +63,14 @@ _LAWYERS = frozenset((Team.LEGAL, Team.LEGAL_COMPLIANCE))
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What clocks see of a routing decision; `rose`: whether it raised the ticket (L14)."""
+    """What clocks see of a routing decision; `rose`: whether it raised the ticket, `by_clock`: because a clock was due (L14)."""
 
     care: Care = Care.ORDINARY
     subcategory: Subcategory | None = None
     level: Level | None = None
     tier: Tier | None = None
     rose: bool = False
+    by_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,7 @@ class _Story:
             self._pause_or_resume(at, fact)
         self._retarget(at, fact, is_cry=is_cry and not reopens)
         if decided.rose:
-            self._escalate_anew(at, fact)
+            self._escalate_anew(at, fact, by_clock=decided.by_clock)
         clock = self._clocks.get(Milestone.ESCALATION)
         if clock is not None and clock.state in _OPEN and clock.level is not self._level:
             self._amend(clock._replace(level=self._level))
@@ -370,13 +371,18 @@ class _Story:
         if promised is not None:
             self._start(promised, at, at, "L11", fact, cycle=clock.cycle + 1 if clock else 1)
 
-    def _escalate_anew(self, at: datetime, fact: Fact) -> None:
-        """After a rise the escalation clock starts with the same target at the time of the decision (L14)."""
+    def _escalate_anew(self, at: datetime, fact: Fact, *, by_clock: bool = False) -> None:
+        """After a rise the escalation clock starts with the same target at the time of the decision (L14).
+
+        A rise because it was due has the due time: then the clock is breached, not cancelled.
+        """
         if self._resolved_at is not None or self._is_closed:
             self._rose_meanwhile |= not self._is_closed
             return
         self._rose_meanwhile = False
         clock = self._clocks.get(Milestone.ESCALATION)
+        if by_clock and clock is not None and clock.state is ClockState.RUNNING and clock.due_at <= at:
+            self._breach(clock)
         self._cancel(Milestone.ESCALATION, at, fact, "raised", "L14")
         if (promised := self._promised(Milestone.ESCALATION, at)) is not None:
             self._start(promised, at, at, "L14", fact, cycle=clock.cycle + 1 if clock else 1)

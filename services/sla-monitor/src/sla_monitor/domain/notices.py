@@ -58,6 +58,8 @@ class Told:
     warned: float = 0.0
     """The highest threshold told; each is told once for a clock, also after a retarget (L10)."""
     corrections: int = 0
+    told_until: datetime | None = None
+    """When the latest thing told happened; of a start its mark does not say it."""
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -66,7 +68,8 @@ class Told:
     @property
     def latest(self) -> datetime | None:
         """When the last turn told happened."""
-        return max((step.at for step in self.steps if step.at is not None), default=None)
+        told = (self.told_until, *(step.at for step in self.steps))
+        return max((at for at in told if at is not None), default=None)
 
     def record(self, notice: "Notice", *, event_id: str, provisional: bool) -> None:
         """Remember that a notice was told, by which event."""
@@ -76,6 +79,7 @@ class Told:
         self.provisional = provisional
         self.warned = notice.threshold or self.warned
         self.corrections += notice.turn is Turn.CORRECTED
+        self.told_until = max(self.told_until or notice.at, notice.at)
 
 
 class Notice(NamedTuple):
