@@ -384,7 +384,9 @@ def test_each_announcement_is_another_event_and_in_order_nothing_is_corrected(
     """Facts that arrive in order need no correction, and no announcement repeats another (L10, L13)."""
     ticket = a_ticket(rules, tier, None)
     said = deliver(ticket, sorted(facts, key=lambda fact: fact.order), rules)
-    assert len({(n.turn, n.clock.key, n.at, n.threshold, n.corrections) for n in said}) == len(said)
+    assert len({(n.turn, n.clock.key, n.at, n.threshold, n.corrections, len(n.tells), n.clause) for n in said}) == len(
+        said
+    )
     if all(fact.at >= CREATED for fact in facts) and len({fact.at for fact in facts}) == len(facts):
         assert [notice for notice in said if notice.turn == "corrected"] == []
 

@@ -175,7 +175,8 @@ class Life(RuleBasedStateMachine):
         warned = [(notice.clock.key, notice.threshold) for notice in self.said if notice.turn is Turn.WARNING]
         assert len(warned) == len(set(warned))
         events = [
-            (one.turn, one.clock.key, one.threshold or (one.at, len(one.tells)), one.corrections) for one in self.said
+            (one.turn, one.clock.key, one.threshold or (one.at, len(one.tells), one.clause), one.corrections)
+            for one in self.said
         ]
         assert len(events) == len(set(events))
 

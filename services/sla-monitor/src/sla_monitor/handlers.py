@@ -168,7 +168,8 @@ def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
             threshold=notice.threshold,
             corrects=notice.corrects,
         )
-        turn = notice.threshold or f"{notice.at.isoformat()}|{len(notice.tells)}"  # two turns may share their instant
+        # two turns may share their instant, and that a promise is no longer provisional is told beside them (L16)
+        turn = notice.threshold or f"{notice.at.isoformat()}|{len(notice.tells)}|{notice.clause}"
         seed = f"{ticket.ticket_id}|{notice.clock.key}|{turn}|{notice.corrections}"
         event_id = unit.emit(event, occurred_at=notice.at, seed=seed, correlation_id=ticket.correlation_id)
         ticket.record(notice, event_id)
