@@ -29,6 +29,7 @@ class Rules:
         self.policy_version = policy_version
         self.clocks = clocks
         self.calendar = calendar
+        self._targets: dict[tuple[Milestone, Tier | None, Subcategory | None], list[tuple[Target, str]]] = {}
 
     @classmethod
     def of(cls, policy: Policy, calendar: Calendar) -> "Rules":
@@ -47,9 +48,22 @@ class Rules:
         if subcategory in self.clocks.overlays:
             yield self.clocks.overlays[subcategory]
 
+    def targets(
+        self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None
+    ) -> list[tuple[Target, str]]:
+        """What is promised there, each with its clause."""
+        asked = milestone, tier, subcategory
+        if (known := self._targets.get(asked)) is None:
+            known = self._targets[asked] = [
+                (target, source.clause)
+                for source in self.targets_of(tier, subcategory)
+                if (target := source.of(milestone)) is not None
+            ]
+        return known
+
     def promises(self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None) -> bool:
         """Whether anything is promised there."""
-        return any(targets.of(milestone) is not None for targets in self.targets_of(tier, subcategory))
+        return bool(self.targets(milestone, tier, subcategory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +91,8 @@ def promise(
         OutsideHorizon: the calendar cannot count from `started_at`.
     """
     offers = [
-        _promise(milestone, target, source.clause, started_at, rules)
-        for source in rules.targets_of(tier, subcategory)
-        if (target := source.of(milestone)) is not None
+        _promise(milestone, target, clause, started_at, rules)
+        for target, clause in rules.targets(milestone, tier, subcategory)
     ]
     if len(offers) < 2:
         return offers[0] if offers else None
@@ -106,7 +119,10 @@ def answered_within(subcategory: Subcategory | None, rules: Rules) -> timedelta:
 def _promise(milestone: Milestone, target: Target, clause: str, started_at: datetime, rules: Rules) -> Promise:
     due_at = _due(target, started_at, rules.calendar)
     in_business_time = target.unit not in _ELAPSED
-    length = rules.calendar.measure(started_at, due_at) if in_business_time else due_at - started_at
+    if target.unit is Unit.BUSINESS_DAYS:  # what was added need not be measured
+        length = target.amount * rules.calendar.nominal_day
+    else:
+        length = rules.calendar.measure(started_at, due_at) if in_business_time else due_at - started_at
     return Promise(
         milestone=milestone,
         target=target,
