@@ -334,7 +334,14 @@ class Service:
             {"kafka_bootstrap_servers": "127.0.0.1:9", "database_url": database_url, "api_keys": keys}
         )
         kafka = Kafka(settings.kafka_bootstrap_servers)
-        self.app = build(settings, now=self.now, kafka=kafka, bulk=self.database, urgent=self.database)
+        self.app = build(
+            settings,
+            now=self.now,
+            kafka=kafka,
+            bulk=self.database,
+            urgent=self.database,
+            monotonic=self.now.monotonic,
+        )
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app.api), base_url="http://sla-monitor")
         self.book = Rulebook(rules)
         self.units = UnitsOfWork(

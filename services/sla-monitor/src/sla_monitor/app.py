@@ -1,7 +1,6 @@
 """The page to read first: which event goes to which handler, and what runs in this process."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from shared.events.envelope import Event, Received
@@ -28,7 +27,7 @@ from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import Database
 from shared.runtime.http import create_api
 from shared.runtime.lifecycle import App, Part
-from shared.runtime.now import Now
+from shared.runtime.now import Monotonic, Now, machine_monotonic
 from shared.runtime.settings import ApiKeys
 from sla_monitor.api import clock_routes
 from sla_monitor.domain.quality import Standards
@@ -47,8 +46,8 @@ from sla_monitor.handlers import (
 )
 from sla_monitor.quality.app import build_quality
 from sla_monitor.settings import SlaMonitorSettings
-from sla_monitor.store import ClockedTickets, Rulebook, SlaUnit
-from sla_monitor.timers import look_at_what_is_due
+from sla_monitor.store import ClockedTickets, Rulebook, SlaUnit, Timers
+from sla_monitor.timers import Deadlines, Watchdog
 
 NAME = "sla-monitor"
 GROUP = "support.sla-monitor"
@@ -76,6 +75,7 @@ def build(
     kafka: Kafka,
     bulk: Database,
     urgent: Database,
+    monotonic: Monotonic = machine_monotonic,
 ) -> App:
     """The sla-monitor, wired. Nothing of it is urgent: incidents have their own clocks in the safety bridge (L6).
 
@@ -92,7 +92,10 @@ def build(
     )
     consumer = Consumer(GROUP, [TICKET, ROUTING], SUBSCRIPTIONS, units, kafka)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
-    deadlines = Ticker("deadlines", partial(look_at_what_is_due, units), every_seconds=0.5)
+    looks = Deadlines(units, monotonic=monotonic)
+    watchdog = Watchdog(Timers(bulk), now=now, monotonic=monotonic, is_held=looks.is_held)
+    deadlines = Ticker("deadlines", looks.look, every_seconds=0.5)
+    watching = Ticker("watchdog", watchdog.look, every_seconds=5.0)
     quality, figures, metrics = build_quality(
         QUALITY_GROUP,
         standards=Standards(settings.policy(), rules.calendar),
@@ -101,12 +104,14 @@ def build(
         database=urgent,
         relay=relay,
     )
-    parts: list[Part] = [consumer, waiting, deadlines, quality, figures, relay]
+    parts: list[Part] = [consumer, waiting, deadlines, watching, quality, figures, relay]
+    checks = {part.name: part.failing for part in parts if part is not figures}
+    checks[deadlines.name] = lambda: deadlines.failing() or watchdog.failing()
     api = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),
-        checks={part.name: part.failing for part in parts if part is not figures},
-        degraded={figures.name: figures.failing},
+        checks=checks,
+        degraded={figures.name: figures.failing, "looks": watchdog.unwell, "machine_clock": looks.why_held},
     )
     api.include_router(clock_routes(ClockedTickets(bulk, book), now))
     api.include_router(metrics)

@@ -1,18 +1,20 @@
 """The tables of the sla-monitor and all of its SQL: tickets with their clocks, and when each has to be looked at next.
 
 A ticket's facts and what was told of its clocks are one document that only this service reads. The timer is narrow and
-exists only while time alone can change something. Whoever writes a timer holds the lock of its ticket's row: that is the only
-lock order, so consumers and timers never wait for each other in a circle.
+exists only while time alone can change something. A handler locks the ticket's row, then writes its timer; a look locks timers,
+then takes of their tickets those that nobody holds. A look never waits for a row, so nobody waits in a circle.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import TransientFailure, UnknownTicket
 from shared.events.envelope import Event, Received
 from shared.events.ticket import TicketClosed
+from shared.events.topics import Lane
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Clocks
 from shared.runtime.database import Connection, Database
@@ -31,12 +33,26 @@ with recursive wanted (ticket_id) as (
 select version, document from ticket_clock
 where ticket_id in (select ticket_id from wanted) order by ticket_id for update
 """
-_CLAIM = """
-select ticket.version, ticket.document
-from timer join ticket_clock as ticket using (ticket_id)
-where timer.look_at <= $1 order by timer.look_at limit $2
-for update of ticket skip locked
+# The lane is written out, so that a prepared plan may use the lane's own index. The bound below keeps a look away from the dead
+# rows of what was told before, which an old snapshot keeps in the index.
+_DUE = {
+    lane: f"""
+select ticket_id, look_at from timer
+where lane = {lane:d} and look_at <= $1 and look_at >= coalesce($2::timestamptz, '-infinity')
+order by look_at limit $3
+for update skip locked
 """
+    for lane in Lane
+}
+_OLDEST = {
+    lane: f"""
+select ticket_id, look_at from timer
+where lane = {lane:d} and look_at >= coalesce($1::timestamptz, '-infinity')
+order by look_at limit 1
+"""
+    for lane in Lane
+}
+_TAKE = "select ticket_id, version, document from ticket_clock where ticket_id = any($1::text[]) for update skip locked"
 _SAVE = """
 insert into ticket_clock as kept (ticket_id, version, document, merged_into)
 select * from unnest($1::text[], $2::int[], $3::bytea[], $4::text[])
@@ -45,10 +61,16 @@ set version = excluded.version, document = excluded.document, merged_into = excl
 where kept.version = excluded.version - 1
 """
 _ARM = """
-insert into timer as kept (ticket_id, look_at)
-select * from unnest($1::text[], $2::timestamptz[])
-on conflict (ticket_id) do update set look_at = excluded.look_at where kept.look_at <> excluded.look_at
+insert into timer as kept (ticket_id, look_at, lane)
+select * from unnest($1::text[], $2::timestamptz[], $3::smallint[])
+on conflict (ticket_id) do update set look_at = excluded.look_at, lane = excluded.lane, is_put_off = false
+where kept.look_at <> excluded.look_at or kept.lane <> excluded.lane or kept.is_put_off
 """
+_PUT_OFF = """
+update timer set look_at = later.look_at, is_put_off = true
+from unnest($1::text[], $2::timestamptz[]) as later (ticket_id, look_at) where timer.ticket_id = later.ticket_id
+"""
+_COUNT_PUT_OFF = "select count(*) from timer where is_put_off"
 _DISARM = "delete from timer where ticket_id = any($1::text[])"
 _FIND = "select document from ticket_clock where ticket_id = $1"
 _KEEP_RULES = """
@@ -58,6 +80,14 @@ _READ_RULES = """
 select policy_version, clocks, compiled from rules
 where (policy_version, calendar) in (select * from unnest($1::text[], $2::text[]))
 """
+
+
+class Due(NamedTuple):
+    """A timer that is due, or will be next."""
+
+    ticket_id: str
+    look_at: datetime
+    lane: Lane
 
 
 class Rulebook(Mapping[RulesKey, Rules]):
@@ -70,7 +100,7 @@ class Rulebook(Mapping[RulesKey, Rules]):
     def __init__(self, in_force: Rules) -> None:
         self.in_force = in_force
         self._known = {in_force.key: in_force}
-        self._kept: bytes | None = None
+        self._is_kept = False
 
     def __getitem__(self, key: RulesKey) -> Rules:
         return self._known[key]
@@ -90,11 +120,15 @@ class Rulebook(Mapping[RulesKey, Rules]):
                 rules = Rules(row["policy_version"], Clocks.model_validate_json(row["clocks"]), calendar)
                 self._known[rules.key] = rules
 
-    async def keep(self, connection: Connection) -> None:
-        """Write down the rules in force, in the transaction that lets clocks run by them."""
-        self._kept = self._kept or self.in_force.calendar.to_bytes()
-        clocks = self.in_force.clocks.model_dump_json()
-        await connection.execute(_KEEP_RULES, *self.in_force.key, clocks, self._kept)
+    async def keep(self, unit: UnitOfWork) -> None:
+        """Write down the rules in force, in the first transaction that lets clocks run by them."""
+        if not self._is_kept:
+            clocks, calendar = self.in_force.clocks.model_dump_json(), self.in_force.calendar.to_bytes()
+            await unit.connection.execute(_KEEP_RULES, *self.in_force.key, clocks, calendar)
+            unit.after_commit.append(self._kept)
+
+    def _kept(self) -> None:
+        self._is_kept = True
 
 
 class Tickets:
@@ -105,6 +139,7 @@ class Tickets:
         self._tickets: dict[str, Ticket] = {}
         self.changed: set[str] = set()
         self.look_at: dict[str, datetime | None] = {}
+        self.later: dict[str, datetime] = {}
 
     def loaded(self, ticket: Ticket, version: int) -> None:
         self._tickets[ticket.ticket_id] = ticket
@@ -139,10 +174,15 @@ class Tickets:
         self.changed.add(ticket.ticket_id)
         self.look_at[ticket.ticket_id] = look_at
 
-    def put_off(self, ticket: Ticket, *, look_at: datetime) -> None:
+    def put_off(self, ticket_id: str, *, look_at: datetime) -> None:
         """Leave a ticket as it was loaded and look at it later."""
-        self.changed.discard(ticket.ticket_id)
-        self.look_at[ticket.ticket_id] = look_at
+        self.changed.discard(ticket_id)
+        self.look_at.pop(ticket_id, None)
+        self.later[ticket_id] = look_at
+
+    def lane_of(self, ticket_id: str) -> Lane:
+        """What stands with safety is looked at first (S1)."""
+        return Lane.URGENT if self._tickets[ticket_id].is_of_safety() else Lane.BULK
 
     def to_write(self) -> list[tuple[str, int, bytes, str | None]]:
         """The changed tickets with their next version, in the order in which rows are locked."""
@@ -193,9 +233,42 @@ class SlaUnit(UnitOfWork):
         await self.book.read(self.connection, self.tickets.rules())
         return found
 
+    async def due(
+        self, limit: int, *, lanes: Iterable[Lane] = Lane, low: Mapping[Lane, datetime] | None = None
+    ) -> list[Due]:
+        """Lock timers that are due and that no other replica looks at: lane by lane, the earliest first, none below `low`."""
+        due: list[Due] = []
+        for lane in lanes:
+            if len(due) < limit:
+                bound = low.get(lane) if low else None
+                rows = await self.connection.fetch(_DUE[lane], self.now, bound, limit - len(due))
+                due += [Due(row["ticket_id"], row["look_at"], lane) for row in rows]
+        return due
+
+    async def take(self, due: Sequence[Due]) -> tuple[list[Ticket], list[str]]:
+        """The tickets of these timers, in their order, and the ids of those that cannot be read; what a handler has in hand
+        is left to the next look."""
+        if not due:
+            return [], []
+        taken, unreadable = {}, []
+        for row in await self.connection.fetch(_TAKE, [one.ticket_id for one in due]):
+            try:
+                ticket = _TICKET.validate_json(row["document"])
+            except ValidationError:
+                unreadable.append(row["ticket_id"])
+            else:
+                self.tickets.loaded(ticket, row["version"])
+                taken[ticket.ticket_id] = ticket
+        await self.book.read(self.connection, self.tickets.rules())
+        return [taken[one.ticket_id] for one in due if one.ticket_id in taken], unreadable
+
     async def claim(self, limit: int) -> list[Ticket]:
         """Tickets that have to be looked at, those due first; what another replica holds is left to it."""
-        return await self.load_tickets(_CLAIM, self.now, limit)
+        return (await self.take(await self.due(limit)))[0]
+
+    async def oldest(self, lane: Lane, low: datetime | None = None) -> Due | None:
+        """The earliest timer of a lane, whoever holds it."""
+        return await _oldest(self.connection, lane, low)
 
     async def save(self) -> None:
         """
@@ -203,15 +276,36 @@ class SlaUnit(UnitOfWork):
             TransientFailure: another transaction wrote one of the tickets first; the work is done again.
         """
         if rows := self.tickets.to_write():
-            await self.book.keep(self.connection)
+            await self.book.keep(self)
             status = await self.connection.execute(_SAVE, *(list(column) for column in zip(*rows, strict=True)))
             if status != f"INSERT 0 {len(rows)}":
                 raise TransientFailure("a ticket was written by another transaction")
         armed = {one: look_at for one, look_at in self.tickets.look_at.items() if look_at is not None}
         if armed:
-            await self.connection.execute(_ARM, list(armed), list(armed.values()))
+            lanes = [self.tickets.lane_of(one) for one in armed]
+            await self.connection.execute(_ARM, list(armed), list(armed.values()), lanes)
         if disarmed := list(self.tickets.look_at.keys() - armed.keys()):
             await self.connection.execute(_DISARM, disarmed)
+        if later := self.tickets.later:
+            await self.connection.execute(_PUT_OFF, list(later), list(later.values()))
+
+
+class Timers:
+    """The timers as the watchdog sees them: what is due, whoever holds it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self) -> tuple[dict[Lane, Due | None], int]:
+        """The earliest timer of each lane, and how many looks were put off."""
+        async with self._database.connection() as connection:
+            oldest = {lane: await _oldest(connection, lane, None) for lane in Lane}
+            return oldest, await connection.fetchval(_COUNT_PUT_OFF)
+
+
+async def _oldest(connection: Connection, lane: Lane, low: datetime | None) -> Due | None:
+    row = await connection.fetchrow(_OLDEST[lane], low)
+    return Due(row["ticket_id"], row["look_at"], lane) if row else None
 
 
 class ClockedTickets:
