@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar model scorecard up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
@@ -66,6 +66,9 @@ bench: $(READY) ## measure throughput beside a plain loop, and latency
 bench-calendar: $(READY) ## compare business time with two libraries of the field: speed, and every answer that differs
 	$(UV) sync --locked --quiet --inexact --group bench --python .uv/bin/python
 	exec $(BIN)/python -m deploy.bench.calendar
+
+bench-clocks: $(READY) ## measure deadlines among very many open clocks (COUNT=1000000)
+	exec $(BIN)/python -m deploy.bench.clocks $(if $(COUNT),--count $(COUNT))
 
 model: $(READY) ## train the classifier's model from the examples (about 2 minutes)
 	$(BIN)/python -m router.training.build
