@@ -65,3 +65,10 @@ def sla_monitor() -> Iterator[Answering]:
     sla_monitor = Answering()
     yield sla_monitor
     sla_monitor.stop()
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    answering = Answering()
+    yield answering
+    answering.stop()

@@ -6,6 +6,7 @@ In memory: one ticket on a desk, or the real handlers on a unit of work whose ro
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -323,15 +324,28 @@ def monitor(rules: Rules) -> Monitor:
 class Service:
     """The service with a database of its own; nothing is consumed, batches and looks are handed to it."""
 
-    def __init__(self, database_url: str, rules: Rules, *, schema: str = NAME) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        rules: Rules,
+        *,
+        schema: str = NAME,
+        policy_file: Path | None = None,
+        now: FakeNow | None = None,
+    ) -> None:
         self.database = Database(database_url, schema=schema)
-        self.now = FakeNow(AT)
+        self.now = now or FakeNow(AT)
         keys = [
             {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": [scope]}
-            for name, scope in (("reader", "tickets:read"), ("writer", "events:write"))
+            for name, scope in (("reader", "tickets:read"), ("writer", "events:write"), ("operator", "operate"))
         ]
         settings = SlaMonitorSettings.model_validate(
-            {"kafka_bootstrap_servers": "127.0.0.1:9", "database_url": database_url, "api_keys": keys}
+            {
+                "kafka_bootstrap_servers": "127.0.0.1:9",
+                "database_url": database_url,
+                "api_keys": keys,
+                "policy_file": policy_file,
+            }
         )
         kafka = Kafka(settings.kafka_bootstrap_servers)
         self.app = build(
@@ -380,6 +394,9 @@ class Service:
 
     async def get(self, path: str, *, key: str = "reader") -> httpx2.Response:
         return await self.client.get(path, headers={"authorization": f"Bearer {key}"})
+
+    async def post(self, path: str, body: Any, *, key: str = "operator") -> httpx2.Response:
+        return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"}, timeout=150)
 
     async def rows(self, query: str) -> list[asyncpg.Record]:
         async with self.database.connection() as connection:

@@ -330,3 +330,19 @@ def test_a_safety_ticket_cannot_be_closed_away(desk: Desk) -> None:
     desk.routed("2026-03-02 10:00", Tier.FREE, Subcategory.CONTENT_MODERATION)
     desk.happens(FactKind.CLOSED, "2026-03-02 11:00", reason="merged").look("2026-03-02 15:00")
     assert desk.heard(INITIAL_RESPONSE)[-1] == ("breached", "2026-03-02 14:00")
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["answered", "not answered"])
+def test_a_stricter_rule_owes_no_second_answer_to_a_safety_ticket(
+    desk: Desk, policy: Any, rules: Rules, is_answered: bool
+) -> None:
+    """An edit from 4 hours to 2 is no change into safety: it moves what runs and begins no new cycle (L11)."""
+    document = policy.model_dump(mode="json")
+    document["clocks"]["overlays"]["content_moderation"]["initial_response"] = "2 hours"
+    stricter = Rules.of(type(policy).model_validate(document), rules.calendar)
+    desk.routed("2026-03-03 10:00", Tier.PREMIUM, Subcategory.CONTENT_MODERATION)
+    if is_answered:
+        desk.happens(FactKind.REPLIED, "2026-03-03 10:30")
+    desk.happens(FactKind.RULES_CHANGED, "2026-03-03 11:00", rules=stricter)
+    assert not [notice for notice in desk.said if notice.clock.key == f"{INITIAL_RESPONSE}|2"]
+    assert desk.due(INITIAL_RESPONSE) == ("2026-03-03 14:00" if is_answered else "2026-03-03 12:00")

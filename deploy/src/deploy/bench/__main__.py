@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,18 @@ TICKETS_A_POST = 25
 STORY_EVENTS = 4
 CLOCK_EVENTS = 6
 """Three started, two met, one cancelled."""
+ORIGINALS = 50
+TIGHTER = {"clocks": {"targets": {"premium": {"initial_response": "6 hours"}}}}
+SHIPPED = files("shared.policy") / "policy.yaml"
+_ROUTED = """
+select count(*) from sla_monitor.ticket_clock where convert_from(document, 'utf8')::json -> 'terms' ->> 'decided_by' > ''
+"""
+_COPY = """
+insert into sla_monitor.ticket_clock
+select copy || '-' || ticket_id, version,
+    convert_to(replace(convert_from(document, 'utf8'), '"' || ticket_id || '"', '"' || copy || '-' || ticket_id || '"'), 'utf8')
+from sla_monitor.ticket_clock, generate_series(1, $1::int) as copy
+"""
 
 out = Console(highlight=False)
 
@@ -66,9 +79,9 @@ class Bench:
         return kafka, self.engines.database_url.rpartition("/")[0] + f"/{name}"
 
     @contextmanager
-    def stack(self, kafka: Kafka, database_url: str, names: set[str]) -> Any:
+    def stack(self, kafka: Kafka, database_url: str, names: set[str], **further: str) -> Any:
         given = Engines(GivenKafka(kafka.bootstrap_servers), GivenDatabase(database_url))
-        variables = {"SUPPORT_TOPIC_PREFIX": kafka.topic_prefix, "SUPPORT_INTAKE_EVENTS_PER_SECOND": "0"}
+        variables = {"SUPPORT_TOPIC_PREFIX": kafka.topic_prefix, "SUPPORT_INTAKE_EVENTS_PER_SECOND": "0", **further}
         services = [service for service in SERVICES if service.name in names]
         directory = self.directory / kafka.topic_prefix.rstrip(".")
         stack = Stack(directory, given, services=services, environment=variables)
@@ -318,6 +331,45 @@ async def intake(bench: Bench, seconds: float) -> None:
     bench.report("intake, batches of 100", f"{batches:,.0f} events/s", "with de-duplication; goal 15,000")
 
 
+async def retarget(bench: Bench, count: int) -> None:
+    """An edited policy on open tickets, copies of a few: tried dry as a draft, and then brought to them (L11)."""
+    kafka, database_url = await bench.place()
+    await preload(kafka, ORIGINALS)
+    database = await asyncpg.connect(database_url)
+    with bench.stack(kafka, database_url, {"router", "sla-monitor"}) as stack:
+        while await database.fetchval(_ROUTED) < ORIGINALS:  # noqa: ASYNC110 - no bell
+            await asyncio.sleep(POLL_SECONDS)
+        await database.execute(_COPY, count // ORIGINALS)
+        await database.execute("analyze sla_monitor.ticket_clock")
+        rounds = [await _ask(stack, "/v1/drafts", {"changes": TIGHTER}) for _ in range(REPETITIONS)]
+    took = [seconds for seconds, _ in rounds]
+    found = rounds[0][1]
+    bench.report(
+        "policy tried dry",
+        f"{statistics.median(took):.1f} s",
+        f"[{min(took):.1f}..{max(took):.1f}] {found['moved']:,} clocks move on {found['tickets']:,} tickets; goal: seconds",
+    )
+    file = bench.directory / "edited.yaml"
+    file.write_text(SHIPPED.read_text().replace("premium: {initial_response: 12", "premium: {initial_response: 6"))
+    with bench.stack(kafka, database_url, {"sla-monitor"}, SUPPORT_POLICY_FILE=str(file)) as stack:
+        seconds, done = await _ask(stack, "/v1/retargets", {})
+    assert (done["moved"], done["changes"][0]["ticket_id"]) == (found["moved"], found["changes"][0]["ticket_id"])
+    bench.report("retarget to it", f"{seconds:.1f} s", f"{done['retargeted']:,} tickets written, announced")
+    await database.close()
+
+
+async def _ask(stack: Stack, path: str, body: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """Seconds and the answer."""
+    headers = {"authorization": f"Bearer {stack.api_key}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=600) as client:
+        started = time.perf_counter()
+        answer = await client.post(stack.url("sla-monitor") + path, json=body)
+        took = time.perf_counter() - started
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return took, found
+
+
 async def _load(url: str, key: str, *, seconds: float, batch: int) -> dict[str, float]:
     arguments = {
         "url": url,
@@ -375,6 +427,7 @@ async def _run(engines: Engines, directory: Path, arguments: argparse.Namespace)
         "judgement": lambda: judgement(bench, arguments.count // 2),
         "path": lambda: whole_path(bench, arguments.count // 10),
         "intake": lambda: intake(bench, arguments.seconds),
+        "retarget": lambda: retarget(bench, arguments.open),
     }
     for name, part in parts.items():
         if not arguments.only or name in arguments.only:
@@ -389,8 +442,9 @@ async def _run(engines: Engines, directory: Path, arguments: argparse.Namespace)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=["latency", "hop", "judgement", "path", "intake"])
+    parser.add_argument("--only", nargs="*", choices=["latency", "hop", "judgement", "path", "intake", "retarget"])
     parser.add_argument("--count", type=int, default=60_000, help="tickets in the backlog")
+    parser.add_argument("--open", type=int, default=100_000, help="open tickets on which a policy is tried dry")
     parser.add_argument("--singles", type=int, default=200, help="events sent one by one")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each HTTP load")
     arguments = parser.parse_args()

@@ -15,6 +15,7 @@ from console.clocks import Clocks
 from console.dead_letters import DeadLetters
 from console.decisions import Decisions
 from console.ical import NotImported, read_closed_days
+from console.promises import Promises
 from console.services import Unanswered
 from console.settings import ConsoleSettings, Installation, NotFound
 from console.timeline import Line, line_of, timeline
@@ -93,6 +94,31 @@ def try_draft(
     """Show which of the latest tickets would be routed elsewhere under a changed policy; changes nothing."""
     with _failures_told():
         for line in Decisions(_installation()).try_draft(file, last):
+            out.print(line, markup=False)
+
+
+@policy.command("diff")
+def diff_draft(
+    file: Annotated[
+        Path, typer.Argument(help="A whole policy, or YAML in its shape: then only what it names changes.")
+    ],
+    lines: Annotated[int, typer.Option(help="So many changes are shown one by one.")] = 20,
+) -> None:
+    """Show which due times of open tickets would move under a changed policy; changes nothing."""
+    with _failures_told():
+        for line in Promises(_installation()).diff(file, lines):
+            out.print(line, markup=False)
+
+
+@policy.command()
+def retarget(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
+    version: Annotated[str | None, typer.Option(help="Refuse unless this version is in force.")] = None,
+    lines: Annotated[int, typer.Option(help="So many changes are shown one by one.")] = 20,
+) -> None:
+    """Bring the clocks of open tickets to the policy in force; asked again it does what is left."""
+    with _failures_told():
+        for line in Promises(_installation()).retarget(version, lines, dry_run=dry_run):
             out.print(line, markup=False)
 
 

@@ -45,11 +45,7 @@ class Decisions:
         Raises:
             Unanswered: the file is no such thing, or the router refuses.
         """
-        try:
-            changes = orjson.loads(orjson.dumps(yaml.safe_load(file.read_text()), option=orjson.OPT_NON_STR_KEYS))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, orjson.JSONEncodeError):
-            raise Unanswered(f"{file} cannot be read as YAML") from None
-        found = self._services.ask("POST", ROUTER, "/v1/drafts", json={"changes": changes, "last": last})
+        found = self._services.ask("POST", ROUTER, "/v1/drafts", json={"changes": read_draft(file), "last": last})
         yield f"{found['changed']} of {found['tickets']} tickets would stand elsewhere under {found['policy_version']}"
         for way, count in found["by_team"].items():
             yield f"  {count:6} {way}"
@@ -66,6 +62,18 @@ class Decisions:
                 f"{one['classifier_version']}  {one['was_category'] or 'triage'} -> {one['category']}: "
                 f"{one['corrections']} times, confidence {one['confidence']:.2f}"
             )
+
+
+def read_draft(file: Path) -> Any:
+    """A draft of the policy as JSON knows it.
+
+    Raises:
+        Unanswered: the file is no such thing.
+    """
+    try:
+        return orjson.loads(orjson.dumps(yaml.safe_load(file.read_text()), option=orjson.OPT_NON_STR_KEYS))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, orjson.JSONEncodeError):
+        raise Unanswered(f"{file} cannot be read as YAML") from None
 
 
 def _decision(decision: dict[str, Any]) -> Iterator[str]:

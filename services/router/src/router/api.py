@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from router.domain.routing import Placement
 from router.domain.ticket import Ticket
-from router.handlers.workbench import TICKETS_AT_MOST, UnreadableDraft, Workbench
+from router.handlers.workbench import TICKETS_AT_MOST, Workbench
 from router.store import RoutedTickets
 from shared.events.envelope import Identifier, Instant
+from shared.policy.draft import UnreadableDraft
 from shared.policy.model import Policy
 from shared.runtime.http import Problem, pointer, require
 from shared.runtime.now import Now

@@ -1,19 +1,22 @@
-"""The HTTP edge: the clocks of a ticket as they stand now, and why they are due when they are."""
+"""The HTTP edge: the clocks of a ticket as they stand now, why they are due when they are, and what other rules would do to all."""
 
-from typing import Self
+from typing import Any, Self
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.events.envelope import Identifier, Instant
 from shared.events.sla import SlaEvent, TargetData
-from shared.runtime.http import Problem, require
+from shared.policy.draft import UnreadableDraft
+from shared.runtime.http import Problem, pointer, require
 from shared.runtime.now import Now
 from shared.runtime.settings import Scope
 from shared.vocabulary import ClockState, Level, Milestone
 from sla_monitor.domain.clock import FactKind, Turn
 from sla_monitor.domain.explanation import Explanation, Move, Stretch, StretchKind, explain
+from sla_monitor.domain.what_if import COUNTS
 from sla_monitor.handlers import clock_event
+from sla_monitor.handlers.what_if import Outcome, WhatIf
 from sla_monitor.store import ClockedTickets
 
 
@@ -129,6 +132,64 @@ class ExplainedClocks(BaseModel):
     clocks: list[ExplainedClock]
 
 
+class Draft(BaseModel):
+    """Changes to the policy in force, in its own shape: only what is named changes. Or a whole policy in its place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.changes is None) is (self.policy is None):
+            raise ValueError("either changes or a policy")
+        return self
+
+
+class Retarget(BaseModel):
+    """Brings the open clocks to the policy in force, or only tells what that would do (L11)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy_version: str | None = Field(default=None, max_length=200)
+    """If given, that policy has to be in force."""
+    dry_run: bool = False
+
+
+class EffectView(BaseModel):
+    """What becomes of one clock: `from` is null where it starts, `to` where it ends."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    ticket_id: str
+    milestone: Milestone
+    cycle: int
+    turn: Turn
+    was_due_at: Instant | None = Field(serialization_alias="from")
+    due_at: Instant | None = Field(serialization_alias="to")
+
+
+class OutcomeView(BaseModel):
+    """What rules do to the open tickets; the numbers count all, `changes` are the first by ticket id."""
+
+    policy_version: str
+    calendar: str
+    at: Instant
+    dry_run: bool
+    tickets: int
+    retargeted: int
+    clocks: int
+    moved: int
+    restated: int
+    started: int
+    cancelled: int
+    unchanged: int
+    breached_at_once: int
+    failed: int
+    changes: list[EffectView]
+
+
 def clock_routes(tickets: ClockedTickets, now: Now) -> APIRouter:
     """`GET /v1/tickets/{id}/clocks` and `…/clocks/explain`."""
     router = APIRouter(prefix="/v1/tickets", tags=["clocks"], dependencies=[Depends(require(Scope.TICKETS_READ))])
@@ -157,3 +218,40 @@ def clock_routes(tickets: ClockedTickets, now: Now) -> APIRouter:
         return ExplainedClocks(ticket_id=ticket.ticket_id, clocks=[*map(ExplainedClock.of, found)])
 
     return router
+
+
+def what_if_routes(what_if: WhatIf) -> APIRouter:
+    """`POST /v1/drafts`, which changes nothing, and `POST /v1/retargets`."""
+    router = APIRouter(prefix="/v1", tags=["what-if"], dependencies=[Depends(require(Scope.OPERATE))])
+
+    @router.post("/drafts")
+    async def try_draft(draft: Draft) -> OutcomeView:
+        """Which due times of open tickets would move if this policy were in force and they were retargeted."""
+        document, place = (draft.changes, "/changes") if draft.policy is None else (draft.policy, "/policy")
+        try:
+            outcome = await what_if.try_draft(document or {}, is_whole=draft.policy is not None)
+        except UnreadableDraft as invalid:
+            faults = [{"pointer": place + pointer(where), "detail": kind} for where, kind in invalid.faults]
+            raise Problem(422, errors=faults) from None
+        return _view(outcome, dry_run=True)
+
+    @router.post("/retargets")
+    async def retarget(asked: Retarget) -> OutcomeView:
+        """Bring the open tickets to the policy in force; asked again it does what is left."""
+        work = what_if.try_retarget if asked.dry_run else what_if.retarget
+        return _view(await work(asked.policy_version), dry_run=asked.dry_run)
+
+    return router
+
+
+def _view(outcome: Outcome, *, dry_run: bool) -> OutcomeView:
+    effects = outcome.effects
+    policy_version, calendar = outcome.rules
+    return OutcomeView(
+        policy_version=policy_version,
+        calendar=calendar,
+        at=outcome.at,
+        dry_run=dry_run,
+        **{name: getattr(effects, name) for name in COUNTS},
+        changes=[EffectView(**effect._asdict()) for effect in effects.listed],
+    )

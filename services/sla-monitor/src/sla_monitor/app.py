@@ -29,7 +29,7 @@ from shared.runtime.http import create_api
 from shared.runtime.lifecycle import App, Part
 from shared.runtime.now import Monotonic, Now, machine_monotonic
 from shared.runtime.settings import ApiKeys
-from sla_monitor.api import clock_routes
+from sla_monitor.api import clock_routes, what_if_routes
 from sla_monitor.domain.quality import Standards
 from sla_monitor.handlers import (
     on_routing_assigned,
@@ -44,6 +44,7 @@ from sla_monitor.handlers import (
     on_ticket_status_changed,
     on_ticket_tier_changed,
 )
+from sla_monitor.handlers.what_if import WhatIf
 from sla_monitor.quality.app import build_quality
 from sla_monitor.settings import SlaMonitorSettings
 from sla_monitor.store import ClockedTickets, Rulebook, SlaUnit, Timers
@@ -81,7 +82,7 @@ def build(
 
     Quality has the other pool to itself, so that the clocks never wait for it.
     """
-    rules = settings.rules()
+    policy, rules = settings.policy(), settings.rules()
     book = Rulebook(rules)
     relay = Relay(bulk, kafka, Lane.BULK)
     units = UnitsOfWork(
@@ -98,7 +99,7 @@ def build(
     watching = Ticker("watchdog", watchdog.look, every_seconds=5.0)
     quality, figures, metrics = build_quality(
         QUALITY_GROUP,
-        standards=Standards(settings.policy(), rules.calendar),
+        standards=Standards(policy, rules.calendar),
         now=now,
         kafka=kafka,
         database=urgent,
@@ -113,7 +114,9 @@ def build(
         checks=checks,
         degraded={figures.name: figures.failing, "looks": watchdog.unwell, "machine_clock": looks.why_held},
     )
-    api.include_router(clock_routes(ClockedTickets(bulk, book), now))
+    tickets = ClockedTickets(bulk, book)
+    api.include_router(clock_routes(tickets, now))
+    api.include_router(what_if_routes(WhatIf(tickets, units, policy, now=now)))
     api.include_router(metrics)
     api.include_router(dead_letter_routes([consumer, quality], bulk))
     return App(api, parts)

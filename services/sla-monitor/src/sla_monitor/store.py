@@ -5,9 +5,9 @@ exists only while time alone can change something. A handler locks the ticket's 
 then takes of their tickets those that nobody holds. A look never waits for a row, so nobody waits in a circle.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,12 +72,15 @@ from unnest($1::text[], $2::timestamptz[]) as later (ticket_id, look_at) where t
 """
 _COUNT_PUT_OFF = "select count(*) from timer where is_put_off"
 _DISARM = "delete from timer where ticket_id = any($1::text[])"
+_HOLD = "select version, document from ticket_clock where ticket_id = any($1::text[]) order by ticket_id for update"
+_PAGE = "select ticket_id, document from ticket_clock where ticket_id > $1 order by ticket_id limit $2"
+_ALL_RULES = "select policy_version, calendar, clocks, compiled from rules"
 _FIND = "select document from ticket_clock where ticket_id = $1"
 _KEEP_RULES = """
 insert into rules (policy_version, calendar, clocks, compiled) values ($1, $2, $3, $4) on conflict do nothing
 """
 _READ_RULES = """
-select policy_version, clocks, compiled from rules
+select policy_version, calendar, clocks, compiled from rules
 where (policy_version, calendar) in (select * from unnest($1::text[], $2::text[]))
 """
 
@@ -88,6 +91,26 @@ class Due(NamedTuple):
     ticket_id: str
     look_at: datetime
     lane: Lane
+
+
+class KeptRules(NamedTuple):
+    """Rules as they are written down, and as another process gets them."""
+
+    policy_version: str
+    calendar: str
+    clocks: str
+    compiled: bytes
+
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        return cls(*rules.key, rules.clocks.model_dump_json(), rules.calendar.to_bytes())
+
+    @property
+    def key(self) -> RulesKey:
+        return self.policy_version, self.calendar
+
+    def read(self) -> Rules:
+        return Rules(self.policy_version, Clocks.model_validate_json(self.clocks), Calendar.from_bytes(self.compiled))
 
 
 class Rulebook(Mapping[RulesKey, Rules]):
@@ -101,6 +124,7 @@ class Rulebook(Mapping[RulesKey, Rules]):
         self.in_force = in_force
         self._known = {in_force.key: in_force}
         self._is_kept = False
+        self._kept: KeptRules | None = None
 
     def __getitem__(self, key: RulesKey) -> Rules:
         return self._known[key]
@@ -116,19 +140,24 @@ class Rulebook(Mapping[RulesKey, Rules]):
         if missing := set(keys) - self._known.keys():
             versions, calendars = zip(*missing, strict=True)
             for row in await connection.fetch(_READ_RULES, list(versions), list(calendars)):
-                calendar = Calendar.from_bytes(row["compiled"])
-                rules = Rules(row["policy_version"], Clocks.model_validate_json(row["clocks"]), calendar)
+                rules = KeptRules(**row).read()
                 self._known[rules.key] = rules
 
     async def keep(self, unit: UnitOfWork) -> None:
         """Write down the rules in force, in the first transaction that lets clocks run by them."""
         if not self._is_kept:
-            clocks, calendar = self.in_force.clocks.model_dump_json(), self.in_force.calendar.to_bytes()
-            await unit.connection.execute(_KEEP_RULES, *self.in_force.key, clocks, calendar)
-            unit.after_commit.append(self._kept)
+            await unit.connection.execute(_KEEP_RULES, *self.kept)
+            unit.after_commit.append(self._was_kept)
 
-    def _kept(self) -> None:
+    def _was_kept(self) -> None:
         self._is_kept = True
+
+    @property
+    def kept(self) -> KeptRules:
+        """The rules in force as they are written down."""
+        if self._kept is None:
+            self._kept = KeptRules.of(self.in_force)
+        return self._kept
 
 
 class Tickets:
@@ -262,6 +291,10 @@ class SlaUnit(UnitOfWork):
         await self.book.read(self.connection, self.tickets.rules())
         return [taken[one.ticket_id] for one in due if one.ticket_id in taken], unreadable
 
+    async def hold(self, ticket_ids: Sequence[str]) -> list[Ticket]:
+        """These tickets, in the order in which rows are locked."""
+        return await self.load_tickets(_HOLD, list(ticket_ids))
+
     async def claim(self, limit: int) -> list[Ticket]:
         """Tickets that have to be looked at, those due first; what another replica holds is left to it."""
         return (await self.take(await self.due(limit)))[0]
@@ -323,3 +356,25 @@ class ClockedTickets:
             ticket = _TICKET.validate_json(document)
             await self.book.read(connection, ticket.rules())
         return ticket
+
+    async def pages(self, size: int) -> AsyncIterator[list[bytes]]:
+        """All documents by ticket id, without locks, each page as it is when it is read."""
+        after = ""
+        while True:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_PAGE, after, size)
+            if rows:
+                yield [row["document"] for row in rows]
+            if len(rows) < size:
+                return
+            after = rows[-1]["ticket_id"]
+
+    async def kept_rules(self) -> tuple[KeptRules, ...]:
+        """All rules by which any clock runs: those in force and those of before."""
+        async with self._database.connection() as connection:
+            kept = {found.key: found for row in await connection.fetch(_ALL_RULES) if (found := KeptRules(**row))}
+        return tuple(({self.book.kept.key: self.book.kept} | kept).values())
+
+
+def read_ticket(document: bytes) -> Ticket:
+    return _TICKET.validate_json(document)

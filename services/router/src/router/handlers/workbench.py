@@ -27,6 +27,7 @@ from shared.events.envelope import Record
 from shared.events.ticket import TicketCreated
 from shared.events.topics import SLA, TICKET
 from shared.messaging.kafka import Kafka
+from shared.policy.draft import drafted
 from shared.policy.model import Policy
 from shared.runtime.now import Now
 
@@ -52,14 +53,6 @@ class PolicyNotKept(Refusal):
 
     slug = "policy-not-kept"
     clause = "R8"
-
-
-class UnreadableDraft(Exception):  # noqa: N818
-    """The changed policy is none; `faults` are place and kind of each mistake, never what was sent."""
-
-    def __init__(self, faults: tuple[tuple[tuple[int | str, ...], str], ...]) -> None:
-        super().__init__(faults)
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +228,7 @@ def _drafted(policy: str, changes: Mapping[str, Any]) -> str:
     Raises:
         UnreadableDraft: it is none.
     """
-    try:
-        return Policy.model_validate(_merged(orjson.loads(policy), changes)).model_dump_json()
-    except ValidationError as invalid:
-        errors = invalid.errors(include_input=False, include_url=False, include_context=False)
-        raise UnreadableDraft(tuple((error["loc"], error["type"]) for error in errors)) from None
+    return drafted(policy, changes).model_dump_json()
 
 
 def _tried(
@@ -278,10 +267,3 @@ def _is_company(record: Record, ticket: Ticket) -> bool:
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return bool(requester == ticket.requester_id or (ip is not None and ip == ticket.ip_id))
-
-
-def _merged(document: Any, changes: Any) -> Any:
-    """The document with the changes in it; an object changes only what it names."""
-    if not isinstance(document, dict) or not isinstance(changes, Mapping):
-        return changes
-    return {**document, **{name: _merged(document.get(name), change) for name, change in changes.items()}}

@@ -536,10 +536,13 @@ class _Basis(NamedTuple):
 
 
 def _begins_anew(before: _Basis, now: _Basis) -> bool:
-    """Whether the first answer is owed once more: into safety, to what is more urgent there, or to a claim (L11)."""
+    """Whether the first answer is owed once more: into safety, to what is more urgent there, or to a claim (L11).
+
+    Other rules alone are no such change: they move what runs.
+    """
     if now.care is Care.SAFETY:
         return before.care is not Care.SAFETY or (
-            answered_within(now.subcategory, now.rules) < answered_within(before.subcategory, before.rules)
+            answered_within(now.subcategory, now.rules) < answered_within(before.subcategory, now.rules)
         )
     claim = Subcategory.RIGHTS_HOLDER_CLAIM
     return now.subcategory is claim and before.subcategory is not claim

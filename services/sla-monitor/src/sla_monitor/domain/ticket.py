@@ -103,6 +103,11 @@ class Ticket:
         named = {fact.rules for fact in self.facts if fact.rules is not None}
         return named if self.terms is None else {self.terms.rules, *named}
 
+    def runs_by(self) -> RulesKey | None:
+        """The rules that its clocks keep now: those of its start, or of the last retarget (L11). None without clocks."""
+        last = next((fact.rules for fact in reversed(self.facts) if fact.rules is not None), None)
+        return last if last is not None or self.terms is None else self.terms.rules
+
     def _follow_facts(self, terms: Terms) -> None:
         """The terms by the earliest decision, and by the tier that the ticket had then, however late we heard of either."""
         first = next((fact for fact in self.facts if fact.decided is not None and fact.decided.tier is not None), None)
