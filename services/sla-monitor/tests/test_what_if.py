@@ -54,6 +54,7 @@ async def some_tickets(service: Service) -> None:
     names = ("T-1", "T-2", "T-answered", "T-waiting", "T-resolved", "T-restricted")
     await service.routed(*names, tier="professional")
     await service.routed("T-free", tier="free")
+    service.now.advance(minutes=15)
     await service.handle(
         wire(TicketMessageAdded, said("message_added", "T-answered"), occurred_at=AT + HOUR / 4),
         wire(
@@ -64,7 +65,7 @@ async def some_tickets(service: Service) -> None:
         wire(TicketResolved, said("resolved", "T-resolved"), occurred_at=AT + HOUR / 4),
         wire(TicketRestricted, said("restricted", "T-restricted"), source=SAFETY_BRIDGE, occurred_at=AT + HOUR / 4),
     )
-    service.now.advance(hours=1)
+    service.now.advance(minutes=45)
 
 
 async def everything(service: Service) -> list[list[tuple[Any, ...]]]:
