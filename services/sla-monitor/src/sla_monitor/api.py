@@ -1,4 +1,4 @@
-"""The HTTP edge: the clocks of a ticket as they stand now, why they are due when they are, and what other rules would do to all."""
+"""The HTTP edge: the clocks of a ticket, why they are due when they are, and what other rules would do to all of them."""
 
 from typing import Any, Self
 
