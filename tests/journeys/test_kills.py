@@ -16,7 +16,7 @@ from journeys.system import System, by_ticket, event, first_occurrences
 from shared.events.topics import TOPICS
 from shared.testing.topic import Seen
 
-TICKETS = int(os.environ.get("SUPPORT_TEST_TICKETS", "150"))
+TICKETS = int(os.environ.get("SUPPORT_TEST_TICKETS", "100"))
 SEED = int(os.environ.get("SUPPORT_TEST_SEED", str(random.randrange(10_000))))
 SECONDS_TO_SETTLE = 60 + TICKETS / 20
 AGENT = {"kind": "agent", "id": "a-1"}

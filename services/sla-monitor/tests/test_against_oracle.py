@@ -20,7 +20,7 @@ from sla_monitor.domain.clock import Decided, Fact, FactKind, Turn, care_of, fol
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Ticket
 
-CASES = int(os.environ.get("SUPPORT_TEST_CASES", "600"))
+CASES = int(os.environ.get("SUPPORT_TEST_CASES", "300"))
 """Window edges inside a clock change are for the tests of business time: there the two read local times differently."""
 KINDS = {
     oracle.Acknowledged: FactKind.ACKNOWLEDGED,

@@ -21,7 +21,7 @@ from sla_monitor.domain.ticket import Ticket
 Desk = Any
 BERLIN = ZoneInfo("Europe/Berlin")
 INITIAL_RESPONSE, RESOLUTION, ESCALATION = Milestone.INITIAL_RESPONSE, Milestone.RESOLUTION, Milestone.ESCALATION
-CASES = int(os.environ.get("SUPPORT_TEST_CASES", "200"))
+CASES = int(os.environ.get("SUPPORT_TEST_CASES", "100"))
 Told = tuple[str, str, str]
 
 

@@ -228,5 +228,5 @@ def plain(clock: Clock) -> Clock:
 def test_a_ticket_lives_whatever_life(policy: Policy, rules: Rules, calendars: dict[str, Calendar]) -> None:
     """Random facts, late and twice, looks, restarts: same clocks, told once, never ahead of time (L10, L11, L13)."""
     other = Rules("edited", policy.clocks.model_copy(update={"grace_share": 0.1}), calendars["CAL-NY"])
-    life = settings(max_examples=40, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate))
+    life = settings(max_examples=20, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate))
     run_state_machine_as_test(partial(Life, rules, other), settings=life)
