@@ -45,7 +45,7 @@ def folded_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return question()
 
     if "other_processes" not in request.fixturenames:
-        monkeypatch.setattr(what_if, "_elsewhere", here)
+        monkeypatch.setattr(what_if, "elsewhere", here)
 
 
 async def some_tickets(service: Service) -> None:

@@ -148,7 +148,7 @@ class Events(Endpoint):
                 return await self._desk.take(key, self._desk.reception.on_event(key, arrival))
         except (Refusal, Problem) as no:
             await self._desk.heed(key, [body])
-            raise (problem_of(no) if isinstance(no, Refusal) else no) from None
+            raise problem_of(no) from None
         return await self._batch(key, items)
 
     async def _batch(self, key: ApiKey, items: list[Any]) -> Answer:
@@ -160,12 +160,9 @@ class Events(Endpoint):
             try:
                 posts[place] = self._desk.admit(key, self._desk.reception.on_event(key, structured(item)))
                 answers.append(None)
-            except Refusal as refusal:
+            except (Refusal, Problem) as no:
                 refused.append(orjson.dumps(item))
-                answers.append(_item_problem(problem_of(refusal)))
-            except Problem as problem:
-                refused.append(orjson.dumps(item))
-                answers.append(_item_problem(problem))
+                answers.append(_item_problem(problem_of(no)))
         receipts = await self._desk.save(list(posts.values()))
         for place, receipt in zip(posts, receipts, strict=True):
             try:
@@ -196,7 +193,7 @@ class Tickets(Endpoint):
             raise Problem(400, "invalid-header", "The Idempotency-Key is not UTF-8") from None
         except (Refusal, Problem) as no:
             await self._desk.heed(key, [body])
-            raise (problem_of(no) if isinstance(no, Refusal) else no) from None
+            raise problem_of(no) from None
 
 
 class SafetyEvents(Endpoint):
@@ -230,8 +227,10 @@ def accepted(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def problem_of(refusal: Refusal) -> Problem:
+def problem_of(refusal: Refusal | Problem) -> Problem:
     """A refusal as a problem document: places and known words, never what was sent."""
+    if isinstance(refusal, Problem):
+        return refusal
     title = (type(refusal).__doc__ or refusal.slug).strip().splitlines()[0]
     extra: dict[str, Any] = {"clause": refusal.clause} if refusal.clause else {}
     errors = None

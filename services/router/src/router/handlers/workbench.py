@@ -6,15 +6,14 @@ a draft says.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-from anyio import BrokenWorkerProcess, to_process
 from pydantic import ValidationError
 
 from router.domain.classification import Classifier
@@ -29,9 +28,8 @@ from shared.events.topics import SLA, TICKET
 from shared.messaging.kafka import Kafka
 from shared.policy.draft import drafted
 from shared.policy.model import Policy
+from shared.runtime.elsewhere import elsewhere
 from shared.runtime.now import Now
-
-T = TypeVar("T")
 
 DEADLINE_SECONDS = 120.0
 RECORDS_A_TICKET = 20
@@ -116,7 +114,7 @@ class Workbench:
             records = [record async for record in self._of_company(ticket, recorded)]
             policies = {version: await self._policy_of(version) for version in versions}
             question = partial(_decided_again, self._handlers, self._parameters, policies, records)
-            again = await _elsewhere(partial(question, ticket_id, recorded, self._now()))
+            again = await elsewhere(partial(question, ticket_id, recorded, self._now()))
         return Recomputed(
             policy_versions=tuple(versions),
             classifier_versions=tuple(
@@ -135,10 +133,10 @@ class Workbench:
         """
         policy = self._policy.model_dump_json()
         async with self._undisturbed():
-            draft = await _elsewhere(partial(_drafted, policy, changes))
+            draft = await elsewhere(partial(_drafted, policy, changes))
             records, ids = await self._latest(last)
             question = partial(_tried, self._handlers, self._parameters, policy, draft, records)
-            return await _elsewhere(partial(question, ids, self._now()))
+            return await elsewhere(partial(question, ids, self._now()))
 
     async def _policy_of(self, version: str) -> str:
         policy = self._policy if version == self._policy.version else await self._routed.policy(version)
@@ -182,18 +180,6 @@ class Workbench:
                 yield
         except TimeoutError as late:
             raise TransientFailure("the log is too long for one question") from late
-
-
-async def _elsewhere(question: Callable[[], T]) -> T:
-    """The answer of another process, which is killed when whoever asks does not wait for it any more.
-
-    Raises:
-        TransientFailure: the process ended before it had an answer.
-    """
-    try:
-        return await to_process.run_sync(question, cancellable=True)
-    except BrokenWorkerProcess as broken:
-        raise TransientFailure("the question could not be worked out") from broken
 
 
 def _decided_again(

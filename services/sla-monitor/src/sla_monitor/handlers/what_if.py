@@ -6,15 +6,14 @@ Only the retarget writes, a few hundred tickets in a transaction; one that was i
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from anyio import BrokenWorkerProcess, to_process
 
 from shared.errors import Refusal, TransientFailure
 from shared.events.envelope import derived_id
@@ -22,6 +21,7 @@ from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.calendar_check import PLACE, Weight, check_calendar
 from shared.policy.draft import UnreadableDraft, drafted, replaced
 from shared.policy.model import Policy
+from shared.runtime.elsewhere import elsewhere
 from shared.runtime.now import Now
 from sla_monitor.domain.business_time import CalendarRefused
 from sla_monitor.domain.targets import Rules, RulesKey
@@ -29,8 +29,6 @@ from sla_monitor.domain.what_if import Effects, retarget_to
 from sla_monitor.handlers import settle
 from sla_monitor.settings import load_calendar
 from sla_monitor.store import ClockedTickets, KeptRules, SlaUnit, read_ticket
-
-T = TypeVar("T")
 
 DEADLINE_SECONDS = 120.0
 TICKETS_A_PAGE = 2000
@@ -78,7 +76,7 @@ class WhatIf:
             TransientFailure: the database is away, or it takes too long.
         """
         async with self._undisturbed(DEADLINE_SECONDS):
-            rules = await _elsewhere(partial(_drafted, self._policy.model_dump_json(), draft, is_whole))
+            rules = await elsewhere(partial(_drafted, self._policy.model_dump_json(), draft, is_whole))
             return await self._weigh(rules)
 
     async def try_retarget(self, policy_version: str | None = None) -> Outcome:
@@ -140,7 +138,7 @@ class WhatIf:
         try:
             async for documents in self._tickets.pages(TICKETS_A_PAGE):
                 question = partial(_weighed, rules, kept, documents, at)
-                folding.append(asyncio.create_task(_elsewhere(question)))
+                folding.append(asyncio.create_task(elsewhere(question)))
                 if len(folding) == PAGES_AT_ONCE:
                     yield await folding.popleft()
             while folding:
@@ -171,18 +169,6 @@ class WhatIf:
                 self._one_at_a_time.release()
         except TimeoutError as late:
             raise TransientFailure("there are too many tickets for one question") from late
-
-
-async def _elsewhere(question: Callable[[], T]) -> T:
-    """The answer of another process, which is killed when whoever asks does not wait for it any more.
-
-    Raises:
-        TransientFailure: the process ended before it had an answer.
-    """
-    try:
-        return await to_process.run_sync(question, cancellable=True)
-    except BrokenWorkerProcess as broken:
-        raise TransientFailure("the question could not be worked out") from broken
 
 
 def _fact_id(rules: RulesKey) -> str:
