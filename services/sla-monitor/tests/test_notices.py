@@ -190,6 +190,17 @@ def test_a_late_closing_supersedes_the_cycle_that_never_was(desk: Desk) -> None:
     assert [notice.clock.promise.milestone for notice in desk.said[said:]] == []
 
 
+def test_a_clock_that_never_was_is_withdrawn_before_it_would_have_been_due(desk: Desk) -> None:
+    """Closed before it became a claim: nothing is told with a time that is still to come (L11, L13)."""
+    desk.routed("2026-03-02 09:00", Tier.FREE).decided("2026-03-02 12:00", Subcategory.RIGHTS_HOLDER_CLAIM)
+    desk.happens(FactKind.CLOSED, "2026-03-02 11:00", arrives="2026-03-02 12:30", reason="merged")
+    assert desk.heard(INITIAL_RESPONSE, cycle=2) == [
+        ("clock_started", "2026-03-02 12:00"),
+        ("corrected", "2026-03-02 12:00"),
+    ]
+    assert desk.clock(INITIAL_RESPONSE, 2).state is ClockState.CANCELLED
+
+
 # --- provisional clocks (L16) ---------------------------------------------------------------------------------------------
 
 

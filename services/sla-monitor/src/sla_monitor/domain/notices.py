@@ -149,21 +149,20 @@ def _stories(changes: Sequence[Change], told: Mapping[str, Told]) -> dict[str, l
     for key in told.keys() - stories.keys():
         milestone, cycle = key.split("|")
         known = told[key]
-        if (began_at := known.steps[0].at) is None:
-            began_at = known.due_at
+        gone_at = known.steps[0].at or known.latest
         like = next(
             (ones[0].clock for one, ones in stories.items() if one.startswith(f"{milestone}|")), changes[0].clock
         )
-        if began_at is not None:
+        if gone_at is not None:
             gone = like._replace(
                 promise=replace(like.promise, milestone=Milestone(milestone)),
                 cycle=int(cycle),
                 due_at=known.due_at or like.due_at,
                 state=ClockState.CANCELLED,
-                ended_at=began_at,
+                ended_at=gone_at,
                 reason="superseded",
             )
-            stories[key] = [Change(Turn.CANCELLED, gone, began_at, "L13")]
+            stories[key] = [Change(Turn.CANCELLED, gone, gone_at, "L13")]
     return stories
 
 
