@@ -51,8 +51,10 @@ test-unit: $(READY) ## the tests that need no engines
 
 test-long: $(READY) ## the tests with big counts: thousands of tickets while everything is killed (about an hour)
 	$(BIN)/pytest -m long
+	$(BIN)/pytest -m "not engines and not long" --hypothesis-profile=random
 	SUPPORT_TEST_CASES=100000 $(BIN)/pytest services/sla-monitor/tests/test_against_oracle.py
-	SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 $(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py
+	SUPPORT_TEST_SEED=$$RANDOM SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 \
+		$(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py
 
 run: $(READY) ## start everything on this machine and keep it running; addresses in .run/endpoints.json
 	exec $(BIN)/python -m deploy run

@@ -8,10 +8,24 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 import shared  # noqa: F401 - before pytest takes the folder of that name for a namespace package
 from deploy.engines import Engines
 from deploy.provider import provide_engines
+
+# How random tests draw their examples: always the same ones, unless --hypothesis-profile=random asks for new ones. A machine
+# that is busy fails no test.
+for name, is_repeatable in (("repeatable", True), ("random", False)):
+    settings.register_profile(
+        name,
+        derandomize=is_repeatable,
+        database=None,
+        print_blob=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

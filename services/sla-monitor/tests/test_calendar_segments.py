@@ -155,7 +155,7 @@ INSTANTS = st.integers(0, (LAST - FIRST) // timedelta(microseconds=1)).map(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(name=st.sampled_from(CALENDARS), start=INSTANTS, length=st.timedeltas(timedelta(0), timedelta(days=40)))
 def test_the_open_stretches_sum_up_to_what_is_measured(
     name: str, start: datetime, length: timedelta, calendars: dict[str, Calendar]

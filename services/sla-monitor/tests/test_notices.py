@@ -352,7 +352,7 @@ def deliver(
     return said
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     facts=HAPPENINGS,
     seed=st.integers(0, 10_000),
@@ -387,7 +387,7 @@ def test_the_clocks_are_the_same_whatever_the_order_and_however_often(
         assert told._replace(level=None, promise=None) == change.clock._replace(level=None, promise=None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(facts=HAPPENINGS, tier=st.sampled_from(Tier))
 def test_each_announcement_is_another_event_and_in_order_nothing_is_corrected(
     facts: list[Fact], tier: Tier, rules: Rules

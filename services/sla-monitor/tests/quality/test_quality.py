@@ -183,7 +183,7 @@ HAPPENINGS = st.sampled_from(
 INSTANTS = st.integers(0, 20_000).map(lambda minute: datetime(2026, 3, 2, 12, tzinfo=UTC) + timedelta(minutes=minute))
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(happened=st.lists(st.tuples(HAPPENINGS, st.sampled_from("ABC"), INSTANTS), max_size=24), data=st.data())
 def test_any_order_and_any_repetition_end_in_the_same_figures(ledger: Ledger, happened: Any, data: Any) -> None:
     """HD-74: for any prefix of the log, and after any permutation of its delivery (Q4)."""
