@@ -98,7 +98,7 @@ def test_nothing_stays_behind_however_the_supervisor_ends(tmp_path: Path, ending
         children = psutil.Process(system.pid).children(recursive=True)
         assert len(children) > 3
         system.send_signal(ending)
-        assert system.wait(30) == (-signal.SIGKILL if ending == signal.SIGKILL else 0)
+        assert system.wait(60) == (-signal.SIGKILL if ending == signal.SIGKILL else 0)
         wait_until(partial(all_gone, children))
         (tmp_path / "endpoints.json").unlink(missing_ok=True)
 

@@ -44,7 +44,7 @@ def test_process_that_cannot_start_is_tried_with_growing_pauses_and_reported(
 
 
 def look_until(service: Supervised, what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not what():
         assert time.monotonic() < deadline
         service.look()

@@ -15,7 +15,7 @@ def requester(ticket_id: str) -> dict[str, str]:
 
 async def mails_to(system: System, address: str, count: int) -> list[dict[str, Any]]:
     """The mails to an address once there are so many."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             mails = [mail for mail in await system.mails() if address in mail["to"]]
             if len(mails) >= count:
@@ -106,13 +106,13 @@ async def test_what_the_fast_lane_cannot_read_is_paged(system: System) -> None:
             headers={"content-type": "application/json"},
         )
     assert answer.status_code == 202
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(await pages(system)) == before:
             await asyncio.sleep(0.1)
 
 
 async def pages(system: System) -> list[dict[str, Any]]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := [mail for mail in await system.mails() if "Action needed now" in mail["subject"]]):
             await asyncio.sleep(0.1)
     return found

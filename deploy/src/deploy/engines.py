@@ -13,7 +13,7 @@ from importlib import resources
 from urllib.parse import urlsplit
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 REVIVE_PAUSE_SECONDS = 1.0
 
 

@@ -83,7 +83,7 @@ class Stack:
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._to_undo = ExitStack()
 
-    def start(self, deadline_seconds: float = 90.0) -> None:
+    def start(self, deadline_seconds: float = 180.0) -> None:
         """Return when every service is ready. Whatever it raises, `stop` undoes what was done.
 
         Raises:

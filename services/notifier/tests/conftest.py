@@ -201,7 +201,6 @@ class Mailroom:
         self.taken: list[Any] = []
         self.answers: list[str] = []
         self.on_data = "take"
-        self.reached = asyncio.Event()
         self.arrivals: asyncio.Queue[Any] = asyncio.Queue()
         self.connections: list[SMTP] = []
 
@@ -212,7 +211,6 @@ class Mailroom:
         return answer
 
     async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        self.reached.set()
         if self.on_data == "drop":
             server.transport.abort()
         if self.on_data == "stall":

@@ -77,7 +77,7 @@ async def test_from_the_topics_to_mails_and_what_became_of_them(
 
         for message in (say.created(), say.assigned("login"), say.paged()):
             await publish(message, message.event.model_dump(mode="json"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             arrived = [await room.arrivals.get() for _ in range(4)]
         told = await wait_for_records(kafka_address, topic_prefix + NOTIFICATION.name, lambda seen: len(seen) >= 8)
     mails = [message_from_bytes(envelope.content, policy=default) for envelope in arrived]

@@ -419,7 +419,7 @@ async def test_what_happens_to_a_ticket_meanwhile_comes_first(desk: Desk, event_
         SUBSCRIPTIONS[event_class](message, unit)
         looking = asyncio.create_task(assign_waiting(desk.service.units))
         blocked = "select from pg_locks where not granted"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await desk.service.rows(blocked):
                 await asyncio.sleep(0)
     await looking

@@ -42,7 +42,7 @@ async def read_topic(kafka_address: str, topic: str) -> list[Seen]:
 
 
 async def wait_for_records(
-    kafka_address: str, topic: str, enough: Callable[[list[Seen]], bool], *, deadline_seconds: float = 30.0
+    kafka_address: str, topic: str, enough: Callable[[list[Seen]], bool], *, deadline_seconds: float = 60.0
 ) -> list[Seen]:
     """What is on a topic once it is enough.
 
