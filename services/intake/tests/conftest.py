@@ -20,7 +20,6 @@ from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import unpack_headers
 from shared.runtime.database import Database
 from shared.runtime.lifecycle import App
-from shared.runtime.migrate import migrate
 from shared.testing.builders import ticket_data
 from shared.testing.time import FakeNow
 
@@ -110,13 +109,17 @@ class Intake:
             await database.close()
 
 
+@pytest.fixture(scope="session")
+def template(template_with_tables: Callable[[str], str]) -> str:
+    return template_with_tables(NAME)
+
+
 @pytest.fixture(scope="module")
-def intake_url(engines: Engines) -> Iterator[str]:
+def intake_url(engines: Engines, template: str) -> Iterator[str]:
     """A database with the tables of intake, for the tests of one module."""
     name = f"intake_{secrets.token_hex(4)}"
     url = engines.database_url.rpartition("/")[0] + f"/{name}"
-    asyncio.run(_execute(engines.database_url, f"create database {name}"))
-    asyncio.run(migrate(url, schema=NAME, package="intake"))
+    asyncio.run(_execute(engines.database_url, f"create database {name} template {template}"))
     yield url
     asyncio.run(_execute(engines.database_url, f"drop database {name} with (force)"))
 

@@ -1,7 +1,7 @@
 """A notifier without tables: the same handlers and unit of work, with tickets and notifications kept in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from shared.events.ticket import (
 )
 from shared.policy.load import load_policy
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.testing.builders import ticket_data, wire
 from shared.testing.time import FakeNow
 from shared.vocabulary import CATEGORY_OF, Subcategory, Team
@@ -273,10 +272,14 @@ async def smtp_port(room: Mailroom) -> AsyncIterator[int]:
     await asyncio.sleep(0)
 
 
+@pytest.fixture(scope="session")
+def template(template_with_tables: Callable[[str], str]) -> str:
+    return template_with_tables("notifier")
+
+
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The notifier's own schema, empty."""
-    await migrate(database_url, schema="notifier", package="notifier")
     one = Database(database_url, schema="notifier")
     yield one
     await one.close()

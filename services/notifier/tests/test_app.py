@@ -15,7 +15,6 @@ from shared.events.safety import SafetyPageRequested
 from shared.events.topics import NOTIFICATION, SAFETY, TOPIC_OF, TOPICS
 from shared.messaging.kafka import Kafka
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.runtime.now import machine_now
 from shared.testing.builders import headers_of
 from shared.testing.topic import producer, wait_for_records
@@ -34,7 +33,6 @@ def test_every_event_that_is_handled_comes_from_a_topic_that_names_the_group() -
 @asynccontextmanager
 async def running(settings: NotifierSettings, database_url: str, kafka: Kafka) -> AsyncIterator[None]:
     """The service at work, as `main` runs it, until the test is done."""
-    await migrate(database_url, schema="notifier", package="notifier")
     await kafka.create_topics()
     databases = [Database(database_url, schema="notifier") for _ in range(2)]
     app = build(settings, now=machine_now, kafka=kafka, bulk=databases[0], urgent=databases[1])

@@ -1,7 +1,7 @@
 """The router as tests see it: in memory (the real handlers on a unit of work whose rows are simply there), or with its tables."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,6 @@ from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
 from shared.vocabulary import TicketId
@@ -143,9 +142,13 @@ async def edge() -> AsyncIterator[Service]:
     await service.database.close()
 
 
+@pytest.fixture(scope="session")
+def template(template_with_tables: Callable[[str], str]) -> str:
+    return template_with_tables(NAME)
+
+
 @pytest.fixture
 async def service(database_url: str) -> AsyncIterator[Service]:
-    await migrate(database_url, schema=NAME, package=NAME)
     service = Service(database_url)
     yield service
     await service.client.aclose()

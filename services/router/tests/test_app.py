@@ -13,7 +13,6 @@ from shared.events.ticket import TicketAcknowledged, TicketRated, TicketReviewed
 from shared.events.topics import ROUTING, SCREENING, SLA, TICKET
 from shared.messaging.kafka import Kafka
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.runtime.now import machine_now
 from shared.testing.builders import headers_of, ticket_data
 from shared.testing.topic import producer, wait_for_records
@@ -30,7 +29,6 @@ def test_what_it_subscribes_to_is_what_can_change_a_decision() -> None:
 @asynccontextmanager
 async def running(database_url: str, kafka: Kafka) -> AsyncIterator[None]:
     """The service at work, as `main` runs it, until the test is done."""
-    await migrate(database_url, schema=NAME, package=NAME)
     await kafka.create_topics()
     databases = [Database(database_url, schema=NAME) for _ in range(2)]
     settings = RouterSettings.model_validate({"kafka_bootstrap_servers": "used:0", "database_url": database_url})

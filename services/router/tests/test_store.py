@@ -118,7 +118,6 @@ async def test_tickets_from_before_the_second_migration_are_in_the_queue_and_the
     database_url: str,
 ) -> None:
     """E2, HD-59: what was open then can be taken, and a dispute of then and one of now are raised together."""
-    await migrate(database_url, schema=NAME, package=NAME)
     database = Database(database_url, schema=NAME)
     before = {
         "T-1": {"ip_id": "IP-1", "classification": {"primary": {"subcategory": "false_positive"}}},

@@ -25,7 +25,6 @@ from shared.events.topics import ROUTING, SLA, TICKET, TOPICS
 from shared.messaging.kafka import Kafka
 from shared.policy.load import load_policy
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.runtime.now import machine_now
 from shared.testing.builders import UPSTREAM, headers_of, ticket_data
 from shared.testing.topic import producer, wait_for_records
@@ -182,7 +181,6 @@ class Desk:
 
 @pytest.fixture
 async def desk(kafka_address: str, topic_prefix: str, database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    await migrate(database_url, schema=NAME, package=NAME)
     desk = Desk(kafka_address, topic_prefix, database_url, tmp_path)
     await desk.kafka.create_topics()
     yield desk

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.runtime.database import Database
 from shared.runtime.lifecycle import App
-from shared.runtime.migrate import migrate
 from shared.testing.builders import wire
 from shared.testing.time import FakeNow
 
@@ -191,13 +190,17 @@ class Service:
             await database.close()
 
 
+@pytest.fixture(scope="session")
+def template(template_with_tables: Callable[[str], str]) -> str:
+    return template_with_tables("safety_bridge")
+
+
 @pytest.fixture(scope="module")
-def bridge_url(engines: Engines) -> Iterator[str]:
+def bridge_url(engines: Engines, template: str) -> Iterator[str]:
     """A database with the tables of the bridge, for the tests of one module."""
     name = f"bridge_{secrets.token_hex(4)}"
     url = engines.database_url.rpartition("/")[0] + f"/{name}"
-    asyncio.run(_execute(engines.database_url, f"create database {name}"))
-    asyncio.run(migrate(url, schema="safety_bridge", package="safety_bridge"))
+    asyncio.run(_execute(engines.database_url, f"create database {name} template {template}"))
     yield url
     asyncio.run(_execute(engines.database_url, f"drop database {name} with (force)"))
 

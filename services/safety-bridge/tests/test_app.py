@@ -19,7 +19,6 @@ from shared.events.topics import AGENT, ROUTING, SAFETY, TICKET, TOPICS
 from shared.messaging.kafka import Kafka
 from shared.runtime.database import Database
 from shared.runtime.lifecycle import App
-from shared.runtime.migrate import migrate
 from shared.runtime.now import machine_now
 from shared.testing.builders import headers_of
 from shared.testing.topic import Seen, producer, read_topic, wait_for_records
@@ -80,7 +79,6 @@ async def _get(app: App, path: str) -> Any:
 @asynccontextmanager
 async def running(database_url: str, kafka: Kafka) -> AsyncIterator[Database]:
     """The service at work, as `main` runs it, until the test is done."""
-    await migrate(database_url, schema="safety_bridge", package="safety_bridge")
     await kafka.create_topics()
     databases = [Database(database_url, schema="safety_bridge") for _ in range(2)]
     app = build(settings(), now=machine_now, kafka=kafka, bulk=databases[0], urgent=databases[1])

@@ -4,7 +4,7 @@ In memory: one ticket on a desk, or the real handlers on a unit of work whose ro
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,6 @@ from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.load import load_policy
 from shared.policy.model import CalendarPolicy, Policy
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
 from shared.vocabulary import CATEGORY_OF, Level, Milestone, Subcategory, Tier
@@ -410,9 +409,13 @@ def shipped_rules(policy: Policy) -> Rules:
     return Rules.of(policy, load_calendar(policy.clocks.calendar))
 
 
+@pytest.fixture(scope="session")
+def template(template_with_tables: Callable[[str], str]) -> str:
+    return template_with_tables(NAME)
+
+
 @pytest.fixture
 async def service(database_url: str, shipped_rules: Rules) -> AsyncIterator[Service]:
-    await migrate(database_url, schema=NAME, package="sla_monitor")
     service = Service(database_url, shipped_rules)
     yield service
     await service.client.aclose()

@@ -26,7 +26,6 @@ from shared.events.ticket import (
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.model import Policy
 from shared.runtime.database import Database
-from shared.runtime.migrate import migrate
 from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
 from sla_monitor.domain.business_time import Calendar
@@ -244,7 +243,6 @@ def ledger(standards: Standards) -> Ledger:
 
 @pytest.fixture
 async def books(database_url: str, standards: Standards) -> AsyncIterator[Books]:
-    await migrate(database_url, schema="sla_monitor", package="sla_monitor")
     database = Database(database_url, schema="sla_monitor")
     yield Books(database, standards)
     await database.close()
