@@ -89,10 +89,9 @@ def test_start_fails_with_the_log_when_a_service_keeps_dying(given: Engines, tmp
     stack.stop()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nothing_stays_behind_however_the_supervisor_ends(tmp_path: Path, ending: signal.Signals) -> None:
+def test_nothing_stays_behind_however_the_supervisor_ends(tmp_path: Path) -> None:
     """Told to stop it ends with status 0, services before engines; killed, its children die with it. Data stays usable."""
-    for _ in range(2):
+    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         system = subprocess.Popen([sys.executable, HERE / "dummy_system.py", tmp_path])
         wait_until((tmp_path / "endpoints.json").exists, while_running=system)
         children = psutil.Process(system.pid).children(recursive=True)

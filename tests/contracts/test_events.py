@@ -16,16 +16,17 @@ APPS = {
     "safety-bridge": "safety_bridge.app",
     "notifier": "notifier.app",
 }
+CONTRACTS = contracts()
 
 
-@pytest.mark.parametrize("name", sorted(contracts()))
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
 def test_the_committed_contract_is_what_the_events_say(name: str) -> None:
     """A changed event changes a committed file, so that a reviewer sees it: `make docs` writes them."""
-    assert (ROOT / "docs/contracts" / name).read_text() == contracts()[name]
+    assert (ROOT / "docs/contracts" / name).read_text() == CONTRACTS[name]
 
 
 def test_no_contract_is_left_over() -> None:
-    assert {path.name for path in (ROOT / "docs/contracts").iterdir()} == set(contracts())
+    assert {path.name for path in (ROOT / "docs/contracts").iterdir()} == set(CONTRACTS)
 
 
 def test_each_wire_type_belongs_to_one_topic() -> None:
@@ -34,7 +35,7 @@ def test_each_wire_type_belongs_to_one_topic() -> None:
 
 
 def test_asyncapi_names_key_partitions_and_groups() -> None:
-    document = json.loads(contracts()["asyncapi.json"])
+    document = json.loads(CONTRACTS["asyncapi.json"])
     assert document["channels"][ROUTING.name]["bindings"]["kafka"]["partitions"] == 12
     groups = {
         operation["bindings"]["kafka"]["groupId"]["const"]

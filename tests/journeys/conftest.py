@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from journeys.system import System
 
 from deploy.engines import Engines
 from deploy.provider import provide_engines
+from journeys.system import System
 
 StartSystem = Callable[..., Awaitable[System]]
 
@@ -36,9 +36,9 @@ def start_system(own_engines: Engines, tmp_path: Path) -> Iterator[StartSystem]:
         yield start
 
 
-@pytest.fixture(scope="module")
-def system(own_engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system for all tests of a file."""
-    started = asyncio.run(System.start(tmp_path_factory.mktemp("system"), own_engines))
+@pytest.fixture(scope="package")
+def system(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One running system for all tests that kill nothing."""
+    started = asyncio.run(System.start(tmp_path_factory.mktemp("system"), engines))
     yield started
     started.stop()

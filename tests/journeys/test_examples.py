@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from journeys.system import System, event
 
 AGENT = {"kind": "agent", "id": "a-1", "name": "Sam"}

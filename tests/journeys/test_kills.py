@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from journeys.conftest import StartSystem
 from journeys.system import System, by_ticket, event, first_occurrences
-
 from shared.events.topics import TOPICS
 from shared.testing.topic import Seen
 

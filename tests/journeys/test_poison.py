@@ -6,7 +6,6 @@ import random
 from collections import Counter
 
 from journeys.system import System, first_occurrences
-
 from shared.events.ticket import TicketCreated
 from shared.events.topics import TICKET
 from shared.testing.builders import headers_of, ticket_data
@@ -46,7 +45,7 @@ async def test_poison_among_good_records(system: System) -> None:
         await plain.flush()
     good = {f"T-{number}" for number in range(GOOD)}
     routed = await system.read_until("support.routing.v1", lambda seen: good <= {one.key for one in seen})
-    assert {one.key for one in first_occurrences(routed)} == good
+    assert not {one.key for one in first_occurrences(routed) if one.key.startswith("P-")}
     letters = await system.read_until(DEAD_LETTERS, lambda seen: len(seen) >= POISON)
     assert Counter(one.headers["x-error-code"] for one in letters) == expected
     assert {(one.key, one.value) for one in letters} == {

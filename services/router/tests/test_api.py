@@ -313,13 +313,13 @@ BAD_DRAFTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("draft", "place"), BAD_DRAFTS.values(), ids=list(BAD_DRAFTS))
-async def test_a_draft_that_is_no_policy_is_refused(edge, draft, place: str) -> None:
+async def test_a_draft_that_is_no_policy_is_refused(edge) -> None:
     """422 with a pointer to each place that is wrong, never an echo of what stands there."""
-    answer = await edge.post("/v1/drafts", draft)
-    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
-    assert place in [error["pointer"] for error in answer.json()["errors"]]
-    assert not [value for value in ("canary", "(((", "1.5", "5001") if value in answer.text]
+    for name, (draft, place) in BAD_DRAFTS.items():
+        answer = await edge.post("/v1/drafts", draft)
+        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid"), name
+        assert place in [error["pointer"] for error in answer.json()["errors"]], name
+        assert not [value for value in ("canary", "(((", "1.5", "5001") if value in answer.text], name
 
 
 async def test_a_draft_that_is_no_json_is_refused(edge) -> None:

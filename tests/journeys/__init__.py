@@ -1,0 +1,1 @@
+"""Through the whole system, in running processes."""
