@@ -7,6 +7,8 @@ SHELL := /bin/bash
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 CODE := shared/src deploy/src $(wildcard services/*/src)
 PROJECTS := pyproject.toml uv.lock $(wildcard shared/pyproject.toml deploy/pyproject.toml services/*/pyproject.toml)
@@ -43,15 +45,15 @@ imports: $(READY) ## check that imports point the way the architecture says
 
 check: lint type imports ## lint, type and imports: what has to be green before a commit
 
-test: $(READY) ## all tests but the long ones, on real engines (PROVIDER=given|containers|embedded)
-	$(BIN)/pytest -m "not long"
+test: $(READY) ## all tests but the long ones, on real engines (PROVIDER=given|containers|embedded, WORKERS=2 side by side)
+	$(PYTEST) -m "not long"
 
 test-unit: $(READY) ## the tests that need no engines
-	$(BIN)/pytest -m "not engines and not long"
+	$(PYTEST) -m "not engines and not long"
 
 test-long: $(READY) ## the tests with big counts: thousands of tickets while everything is killed (about an hour)
 	$(BIN)/pytest -m long
-	$(BIN)/pytest -m "not engines and not long" --hypothesis-profile=random
+	$(PYTEST) -m "not engines and not long" --hypothesis-profile=random
 	SUPPORT_TEST_CASES=100000 $(BIN)/pytest services/sla-monitor/tests/test_against_oracle.py
 	SUPPORT_TEST_SEED=$$RANDOM SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 \
 		$(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import shared  # noqa: F401 - before pytest takes the folder of that name for a namespace package
+from deploy import processes
 from deploy.engines import Engines
 from deploy.provider import provide_engines
 from shared.runtime.migrate import migrate
@@ -28,6 +29,14 @@ for name, is_repeatable in (("repeatable", True), ("random", False)):
         suppress_health_check=[HealthCheck.too_slow],
     )
 settings.load_profile("repeatable")
+
+# Tests that run side by side have engines of their own each, and take turns with the ports.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    processes.PORTS = processes.PORTS[number :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+
+# A broker of a few minutes spends more on optimising its code than it wins by that.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+PORTS = range(20_000, 32_000)
+"""What `free_port` hands out. Never of the range from which the kernel takes ports for outgoing connections: while an engine is
+down, a client that keeps trying to reconnect could be given the very port and hold it."""
+
 # The kernel sends the death signal when the *thread* that started the child ends, so that all children are started by
 # one thread that lives as long as this process.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
@@ -76,12 +80,8 @@ def is_root() -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """`preferred` if nothing listens there, else a free port that was not handed out before; on 127.0.0.1.
-
-    Never one of the range from which the kernel takes ports for outgoing connections: while an engine is down, a client
-    that keeps trying to reconnect could be given the very port and hold it.
-    """
-    others = [port for port in random.sample(range(20_000, 32_000), 200) if port not in _handed_out]
+    """`preferred` if nothing listens there, else a free port that was not handed out before; on 127.0.0.1."""
+    others = [port for port in random.sample(PORTS, 200) if port not in _handed_out]
     for port in [preferred, *others] if preferred else others:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
