@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 ZERO = timedelta(0)
@@ -142,12 +143,25 @@ def outcomes(created_at: datetime, facts: list, rules: Rules, now: datetime) -> 
 # ---------------------------------------------------------------- counting
 
 
+@lru_cache(maxsize=100_000)
+def instant_of(day: date, at: time, zone: ZoneInfo) -> datetime:
+    """A local time that is missing is the moment of the change; of a twofold one the first counts."""
+    wall = datetime.combine(day, at)
+    one, other = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if one <= other:
+        return one
+    found = other.replace(second=0, microsecond=0)
+    while found.astimezone(zone).replace(tzinfo=None) < wall:
+        found += timedelta(minutes=1)
+    return found
+
+
 class Counting:
     def __init__(self, rules: Rules):
         self.rules, self.zone = rules, ZoneInfo(rules.zone)
 
     def windows(self, day: date) -> list[tuple[datetime, datetime]]:
-        """The day's windows as instants; a local time that is missing or twofold is read as zoneinfo reads it (fold=0)."""
+        """The day's windows as instants."""
         rules = self.rules
         if day in rules.special_days:
             hours = rules.special_days[day]
@@ -158,8 +172,7 @@ class Counting:
         found = []
         for opens, closes in sorted(hours):
             last = day if closes > opens else day + timedelta(days=1)
-            start = datetime.combine(day, opens, self.zone).astimezone(UTC)
-            end = datetime.combine(last, closes, self.zone).astimezone(UTC)
+            start, end = instant_of(day, opens, self.zone), instant_of(last, closes, self.zone)
             if start < end:
                 found.append((start, end))
         return found

@@ -1,21 +1,22 @@
-"""Hostile random cases for the oracle: `random_case(random.Random(seed)) -> (created_at, facts, rules, now)`.
+"""Hostile random cases for the oracle: `random_case(random.Random(seed), *random_world(seed)) -> (created_at, facts, now)`.
 
-The switches narrow what the settled semantics leave open: `early` facts before the first decision, `odd_edges` opening
-hours whose edges a clock change makes missing or twofold, `mixed_units` elapsed time for resolution and escalation,
-`scenes` a few facts that belong together in place of a single one. Each is a probability.
+A world is a few days of the year, a time zone, opening hours and promises; every zone of the tz database has its turn, those
+with odd clock changes more often.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from random import Random
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import clock_oracle as oracle
 from clock_oracle import Rules, Target
 
 MICRO = timedelta(microseconds=1)
-ZONES = [
+ODD_ZONES = [
     "Europe/Berlin",
     "America/New_York",
     "Asia/Kolkata",
@@ -39,6 +40,12 @@ ZONES = [
     "Pacific/Auckland",
     "America/Asuncion",
 ]
+ALL_ZONES = sorted(
+    zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix", "right"))
+)
+EARLY, ODD_HOURS, MIXED_UNITS, SCENES = 0.1, 0.15, 0.3, 0.15
+"""How often facts lie before the first decision, hours begin or end in a clock change, resolution and escalation elapse day and
+night, and a few facts belong together."""
 TIERS = ("free", "individual", "premium", "professional", "enterprise")
 MILESTONES = ("acknowledgement", "initial_response", "resolution", "escalation")
 REASONS = ("closed", "spam", "merged", "duplicate")
@@ -89,49 +96,43 @@ SAFE = tuple(place for place in PLACES if place[0] == "safety")
 UNSAFE = tuple(place for place in PLACES if place[0] != "safety")
 
 
-def random_hours(rng: Random, *, odd: bool) -> list[tuple[time, time]]:
-    if odd:
-        return rng.choice(
-            (
-                [(time(2, 30), time(10))],
-                [(time(22), time(2, 30))],
-                [(time(0, 30), time(1, 30)), (time(2), time(3))],
-                [(time(0), time(0))],
-            )
-        )
-    plain = [(time(9), time(17))]
-    return rng.choice(
-        (
-            plain,
-            plain,
-            [(time(9), time(12)), (time(13), time(17))],
-            [(time(8, 15), time(9, 45)), (time(10), time(10, 1)), (time(16), time(20))],
-            [(time(22), time(6))],
-            [(time(9), time(17)), (time(20), time(5))],
-            [(time(8), time(23, 59, 59, 999999))],
-            [],
-        )
-    )
+PLAIN = [(time(9), time(17))]
+HOURS = (
+    PLAIN,
+    PLAIN,
+    [(time(9), time(12)), (time(13), time(17))],
+    [(time(8, 15), time(9, 45)), (time(10), time(10, 1)), (time(16), time(20))],
+    [(time(22), time(6))],
+    [(time(9), time(17)), (time(20), time(5))],
+    [(time(8), time(23, 59, 59, 999999))],
+    [],
+)
+HOURS_IN_A_CHANGE = (
+    [(time(2, 30), time(10))],
+    [(time(22), time(2, 30))],
+    [(time(0, 30), time(1, 30)), (time(2), time(3))],
+    [(time(0), time(0))],
+)
 
 
-def random_calendar(rng: Random, about: date, *, odd: bool) -> dict:
+def random_calendar(rng: Random, about: date) -> dict:
+    usual, choices = PLAIN, HOURS
+    if rng.random() < ODD_HOURS:
+        usual = rng.choice(HOURS_IN_A_CHANGE)
+        choices = (usual, usual, usual, [])  # nights of one kind do not overlap
     if rng.random() < 0.4:
-        hours = {day: [(time(9), time(17))] for day in oracle.WEEKDAYS[:5]}
+        hours = dict.fromkeys(oracle.WEEKDAYS[:5], usual)
     else:
-        hours = {day: random_hours(rng, odd=odd) for day in oracle.WEEKDAYS}
-        hours[rng.choice(oracle.WEEKDAYS)] = (
-            random_hours(rng, odd=True) if odd else [(time(9), time(17))]
-        )  # never without business time
+        hours = {day: rng.choice(choices) for day in oracle.WEEKDAYS}
+        hours[rng.choice(oracle.WEEKDAYS)] = usual  # never without business time
     nearby = [about + timedelta(days=n) for n in range(-3, 20)]
     closed = set(rng.sample(nearby, rng.choice((0, 0, 1, 2, 5))))
-    special = {
-        day: random_hours(rng, odd=odd) for day in rng.sample(nearby, rng.choice((0, 0, 1, 2))) if day not in closed
-    }
+    special = {day: rng.choice(choices) for day in rng.sample(nearby, rng.choice((0, 0, 1, 2))) if day not in closed}
     nominal = rng.choice(
         (timedelta(hours=8), timedelta(hours=8), timedelta(hours=7), timedelta(hours=7, minutes=30), timedelta(hours=1))
     )
     return {
-        "zone": rng.choice(ZONES),
+        "zone": rng.choice(rng.choice((ODD_ZONES, ALL_ZONES))),
         "opening_hours": hours,
         "closed_days": closed,
         "special_days": special,
@@ -155,16 +156,16 @@ def random_promises(rng: Random, share: float, *, mixed: bool) -> dict[str, Targ
     }
 
 
-def random_rules(rng: Random, about: date, odd_edges: float, mixed_units: float) -> Rules:
+def random_rules(rng: Random, about: date) -> Rules:
     targets, overlays = SEED_TARGETS, SEED_OVERLAYS
     if rng.random() < 0.5:
-        mixed = rng.random() < mixed_units
+        mixed = rng.random() < MIXED_UNITS
         targets = {tier: random_promises(rng, 0.8, mixed=mixed) for tier in TIERS}
         overlays = {place[1]: random_promises(rng, 0.5, mixed=mixed) for place in PLACES if place[1]}
         for _, subcategory, *_ in SAFE:  # elapsed time, L6
             if "initial_response" in overlays.get(subcategory, {}):
                 overlays[subcategory]["initial_response"] = random_target(rng, elapsed=True)
-    return Rules(targets=targets, overlays=overlays, **random_calendar(rng, about, odd=rng.random() < odd_edges))
+    return Rules(targets=targets, overlays=overlays, **random_calendar(rng, about))
 
 
 def random_instant(rng: Random, created_at: datetime, facts: list, rules: Rules) -> datetime:
@@ -271,8 +272,10 @@ def random_fact(rng: Random, at: datetime, name: str, facts: list):
     return kind(at, name)
 
 
-def random_created(rng: Random) -> datetime:
+@lru_cache(maxsize=1)
+def random_world(seed: int) -> tuple[date, Rules]:
     """Mostly around clock changes and year ends of 2026."""
+    rng = Random(seed)
     about = rng.choice(
         (
             (3, 6),
@@ -287,23 +290,21 @@ def random_created(rng: Random) -> datetime:
             (rng.randint(1, 12), rng.randint(1, 28)),
         )
     )
-    return datetime(2026, *about, tzinfo=UTC) + timedelta(
+    day = date(2026, *about)
+    return day, random_rules(rng, day)
+
+
+def random_case(rng: Random, day: date, rules: Rules) -> tuple[datetime, list, datetime]:
+    created_at = datetime.combine(day, time(), UTC) + timedelta(
         days=rng.randint(0, 3), microseconds=rng.randrange(86_400_000_000)
     )
-
-
-def random_case(
-    rng: Random, *, early: float = 0.1, odd_edges: float = 0.15, mixed_units: float = 0.3, scenes: float = 0.15
-):
-    created_at = random_created(rng)
-    rules = random_rules(rng, created_at.date(), odd_edges, mixed_units)
     if rng.random() < 0.6:  # at or beside an edge, or on a round minute
         created_at = random_instant(rng, created_at.replace(second=0, microsecond=0), [], rules)
     routed_at = created_at + rng.choice(
         (timedelta(0), timedelta(milliseconds=300), timedelta(seconds=59), timedelta(hours=2))
     )
     facts: list = [random_routed(rng, routed_at, "f00", [])]
-    may_be_early = rng.random() < early
+    may_be_early = rng.random() < EARLY
     if may_be_early and rng.random() < 0.3:
         ended_at = created_at + (routed_at - created_at) * rng.random()
         facts.append(rng.choice((oracle.Closed, oracle.Resolved, oracle.Restricted))(ended_at, "f00e"))
@@ -313,7 +314,7 @@ def random_case(
             at = max(at, routed_at)
         elif rng.random() < 0.1:
             at = created_at - timedelta(minutes=rng.randint(0, 5))
-        if rng.random() < scenes:
+        if rng.random() < SCENES:
             facts += random_scene(rng, at, f"f{n:02}", facts)
         else:
             facts.append(random_fact(rng, at, f"f{n:02}", facts))
@@ -321,4 +322,4 @@ def random_case(
     if rng.random() < 0.7:
         now = max([now, *(fact.at for fact in facts)])
     rng.shuffle(facts)
-    return created_at, facts, rules, now
+    return created_at, [replace(fact, at=max(fact.at, created_at)) for fact in facts], now

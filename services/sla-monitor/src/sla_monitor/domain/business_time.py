@@ -24,7 +24,6 @@ from shared.policy.model import WEEKDAYS, CalendarPolicy, Window
 from shared.policy.public_holidays import HORIZON
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 _NOTHING = timedelta(0)
@@ -393,21 +392,14 @@ def _utc(day: date, at: time, zone: ZoneInfo) -> int:
 
     So windows that meet on paper meet in time as well.
     """
-    wall = datetime.combine(day, at)
-    first, second = (_offset(wall.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
-    low, high = ((wall - _NAIVE_EPOCH) // _MICROSECOND - offset for offset in (second, first))
-    if first >= second:
-        return high
+    first = datetime.combine(day, at, zone)
+    second = first.replace(fold=1)
+    low, high = _micros(second), _micros(first)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _offset(_instant(middle).astimezone(zone)) == second else (middle, high)
+        is_changed = _instant(middle).astimezone(zone).utcoffset() == second.utcoffset()
+        low, high = (low, middle) if is_changed else (middle, high)
     return high
-
-
-def _offset(local: datetime) -> int:
-    offset = local.utcoffset()
-    assert offset is not None
-    return _micros_of(offset)
 
 
 def _digest(*content: object) -> str:
