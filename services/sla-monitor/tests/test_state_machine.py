@@ -1,5 +1,6 @@
 """Whatever happens to a ticket, in whatever order it is heard of: its clocks follow from its facts alone (L10, L13)."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Creation, Ticket
 
+LIVES = int(os.environ.get("SUPPORT_TEST_LIVES", "20"))
 CREATED = datetime(2026, 3, 27, 9, tzinfo=UTC)
 """The Friday before summer time begins, with Easter a week later."""
 FAR = CREATED + timedelta(days=90)
@@ -228,5 +230,5 @@ def plain(clock: Clock) -> Clock:
 def test_a_ticket_lives_whatever_life(policy: Policy, rules: Rules, calendars: dict[str, Calendar]) -> None:
     """Random facts, late and twice, looks, restarts: same clocks, told once, never ahead of time (L10, L11, L13)."""
     other = Rules("edited", policy.clocks.model_copy(update={"grace_share": 0.1}), calendars["CAL-NY"])
-    life = settings(max_examples=20, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate))
+    life = settings(max_examples=LIVES, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate))
     run_state_machine_as_test(partial(Life, rules, other), settings=life)

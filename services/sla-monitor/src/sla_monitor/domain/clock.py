@@ -5,14 +5,15 @@ of each clock. A late fact is played in its place, so that late, swapped and rep
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from shared.vocabulary import Category, ClockState, Level, Milestone, Subcategory, Team, Tier
 from sla_monitor.domain.targets import Promise, Rules, RulesKey, answered_within, grace_ends, promise
 
+_MILESTONES = tuple(Milestone)
 _PAUSING = (Milestone.RESOLUTION, Milestone.ESCALATION)
 _ANSWERED = (Milestone.ACKNOWLEDGEMENT, Milestone.INITIAL_RESPONSE)
 _OPEN = (ClockState.RUNNING, ClockState.PAUSED)
@@ -210,12 +211,13 @@ class Change(NamedTuple):
 
 def fold(terms: Terms, facts: Sequence[Fact], now: datetime, book: Mapping[RulesKey, Rules]) -> list[Change]:
     """Everything that became of the clocks until `now`; `facts` are in their order, those to come are left for later."""
-    story = _Story(terms, book)
+    created_at = terms.created_at.astimezone(UTC)  # instants of one zone compare faster
+    story = _Story(terms, created_at, book)
     for fact in facts:
         if fact.at > now:
             break
         if not terms.holds(fact):
-            at = max(fact.at, terms.created_at)
+            at = max(fact.at.astimezone(UTC), created_at)
             story.breach_before(at)
             story.play(fact, at)
     story.breach_until(now)
@@ -225,7 +227,7 @@ def fold(terms: Terms, facts: Sequence[Fact], now: datetime, book: Mapping[Rules
 class _Story:
     """Plays facts; holds the clock of each milestone in its latest cycle."""
 
-    def __init__(self, terms: Terms, book: Mapping[RulesKey, Rules]) -> None:
+    def __init__(self, terms: Terms, created_at: datetime, book: Mapping[RulesKey, Rules]) -> None:
         self._book = book
         self._rules = book[terms.rules]
         self._tier = terms.decided.tier
@@ -242,9 +244,9 @@ class _Story:
         """Breached clocks of earlier cycles that an answer still ends (L8)."""
         self.changes: list[Change] = []
         self._runs_by = self._basis()
-        for milestone in Milestone:
-            if (promised := self._promised(milestone, terms.created_at)) is not None:
-                self._start(promised, terms.created_at, terms.decided_at, "L16")
+        for milestone in _MILESTONES:
+            if (promised := self._promised(milestone, created_at)) is not None:
+                self._start(promised, created_at, terms.decided_at, "L16")
 
     def breach_before(self, instant: datetime) -> None:
         """What is due earlier is breached: an event at the due instant is still in time (L8)."""
@@ -321,7 +323,7 @@ class _Story:
             return
         self._runs_by = basis
         begins_anew = is_cry or _begins_anew(before, basis)
-        for milestone in Milestone:
+        for milestone in _MILESTONES:
             clock = self._clocks.get(milestone)
             if begins_anew and milestone in _ANSWERED:
                 self._answer_anew(milestone, clock, at, fact)
@@ -348,11 +350,12 @@ class _Story:
         if before.care is self._care is Care.SAFETY and clock.promise.milestone is Milestone.INITIAL_RESPONSE:
             due_at = min(due_at, running.due_at)  # nothing loosens the answer to a cry (S1)
         if due_at != recomputed:
-            moved = moved._replace(promise=replace(promised, length=moved.counted(due_at)))
+            moved = moved._replace(promise=promised._replace(length=moved.counted(due_at)))
         if clock.state is ClockState.PAUSED:
             moved = moved._replace(state=ClockState.PAUSED, pauses=clock.pauses)
             due_at = moved.instant_of(moved.promise.length)
-        moved = moved._replace(due_at=due_at)
+        if due_at != moved.due_at:
+            moved = moved._replace(due_at=due_at)
         if due_at == clock.due_at and promised.target == clock.promise.target:
             self._amend(moved)
         else:
@@ -365,7 +368,7 @@ class _Story:
             self._cancel(milestone, at, fact, "superseded", "L11")
             if promised is not None and clock.due_at < promised.due_at:
                 started = Clock(promised, self._rules, 1, at, clock.due_at)
-                promised = replace(promised, due_at=clock.due_at, length=started.counted(clock.due_at))
+                promised = promised._replace(due_at=clock.due_at, length=started.counted(clock.due_at))
         elif clock is not None and clock.state is ClockState.BREACHED and clock.ended_at is None:
             self._unanswered.append(clock)
         if promised is not None:
@@ -516,9 +519,11 @@ class _Story:
 
     def _amend(self, clock: Clock) -> None:
         """What is different about a clock without a turn of it."""
-        self._clocks[clock.promise.milestone] = clock
+        milestone, cycle = clock.promise.milestone, clock.cycle
+        self._clocks[milestone] = clock
         for place in range(len(self.changes) - 1, -1, -1):
-            if self.changes[place].clock.key == clock.key:
+            changed = self.changes[place].clock
+            if changed.promise.milestone is milestone and changed.cycle == cycle:
                 self.changes[place] = self.changes[place]._replace(clock=clock)
                 return
 

@@ -5,7 +5,7 @@ the event that it withdraws.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple, Self
@@ -155,7 +155,7 @@ def _stories(changes: Sequence[Change], told: Mapping[str, Told]) -> dict[str, l
         )
         if gone_at is not None:
             gone = like._replace(
-                promise=replace(like.promise, milestone=Milestone(milestone)),
+                promise=like.promise._replace(milestone=Milestone(milestone)),
                 cycle=int(cycle),
                 due_at=known.due_at or like.due_at,
                 state=ClockState.CANCELLED,

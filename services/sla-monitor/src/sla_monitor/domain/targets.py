@@ -1,14 +1,14 @@
 """What is promised for a ticket: the targets of its tier and of its subcategory, as due instants (L1, L4-L7)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple
 
 from shared.policy.model import Clocks, Policy, Target, Targets
 from shared.vocabulary import Milestone, Subcategory, Tier, Unit
 from sla_monitor.domain.business_time import Calendar
 
-_ELAPSED = (Unit.MINUTES, Unit.HOURS)
 _CLAUSE_OF_UNIT = {
     Unit.MINUTES: "L2",
     Unit.HOURS: "L2",
@@ -22,6 +22,22 @@ RulesKey = tuple[str, str]
 """The version of a policy, and the name of a calendar."""
 
 
+class Offer(NamedTuple):
+    """A target as a tier or a subcategory sets it, ready to be counted from any instant."""
+
+    target: Target
+    clauses: tuple[str, ...]
+    elapsed: timedelta | None
+    """The length of a target that elapses day and night (L2)."""
+    in_opening_hours: timedelta | None
+    """The length of a target in business days; neither: it ends at closing time (L3, L4)."""
+
+    @classmethod
+    def of(cls, target: Target, clause: str, calendar: Calendar) -> "Offer":
+        days = target.amount * calendar.nominal_day if target.unit is Unit.BUSINESS_DAYS else None
+        return cls(target, (clause, _CLAUSE_OF_UNIT[target.unit]), target.elapsed, days)
+
+
 class Rules:
     """What clocks are judged by: the numbers of a policy and its calendar, compiled. A clock keeps its own (L11)."""
 
@@ -29,7 +45,8 @@ class Rules:
         self.policy_version = policy_version
         self.clocks = clocks
         self.calendar = calendar
-        self._targets: dict[tuple[Milestone, Tier | None, Subcategory | None], list[tuple[Target, str]]] = {}
+        self.short_notice = timedelta(minutes=clocks.short_notice_minutes)
+        self._offers: dict[tuple[Milestone, Tier | None, Subcategory | None], tuple[Offer, ...]] = {}
 
     @classmethod
     def of(cls, policy: Policy, calendar: Calendar) -> "Rules":
@@ -48,26 +65,23 @@ class Rules:
         if subcategory in self.clocks.overlays:
             yield self.clocks.overlays[subcategory]
 
-    def targets(
-        self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None
-    ) -> list[tuple[Target, str]]:
-        """What is promised there, each with its clause."""
+    def offers(self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None) -> tuple[Offer, ...]:
+        """What is promised there."""
         asked = milestone, tier, subcategory
-        if (known := self._targets.get(asked)) is None:
-            known = self._targets[asked] = [
-                (target, source.clause)
+        if (known := self._offers.get(asked)) is None:
+            known = self._offers[asked] = tuple(
+                Offer.of(target, source.clause, self.calendar)
                 for source in self.targets_of(tier, subcategory)
                 if (target := source.of(milestone)) is not None
-            ]
+            )
         return known
 
     def promises(self, milestone: Milestone, tier: Tier | None, subcategory: Subcategory | None) -> bool:
         """Whether anything is promised there."""
-        return bool(self.targets(milestone, tier, subcategory))
+        return bool(self.offers(milestone, tier, subcategory))
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(NamedTuple):
     """One milestone of a ticket as promised when its clock starts; `due_at` holds as long as nothing pauses."""
 
     milestone: Milestone
@@ -90,14 +104,22 @@ def promise(
     Raises:
         OutsideHorizon: the calendar cannot count from `started_at`.
     """
-    offers = [
-        _promise(milestone, target, clause, started_at, rules)
-        for target, clause in rules.targets(milestone, tier, subcategory)
-    ]
-    if len(offers) < 2:
-        return offers[0] if offers else None
-    earlier = min(offers, key=lambda offer: offer.due_at)
-    return replace(earlier, clauses=(*earlier.clauses, "L7"))
+    offers = rules.offers(milestone, tier, subcategory)
+    if not offers:
+        return None
+    due_at, offer = min([(_due(offer, started_at, rules.calendar), offer) for offer in offers], key=itemgetter(0))
+    length = offer.elapsed or offer.in_opening_hours  # what was added need not be measured
+    if length is None:
+        length = rules.calendar.measure(started_at, due_at)
+    return Promise(
+        milestone,
+        offer.target,
+        offer.clauses if len(offers) == 1 else (*offer.clauses, "L7"),
+        length,
+        offer.elapsed is None,
+        due_at,
+        length < rules.short_notice,
+    )
 
 
 def grace_ends(target: Target, at: datetime, rules: Rules) -> datetime:
@@ -116,28 +138,11 @@ def answered_within(subcategory: Subcategory | None, rules: Rules) -> timedelta:
     return (target.elapsed if target else None) or timedelta.max
 
 
-def _promise(milestone: Milestone, target: Target, clause: str, started_at: datetime, rules: Rules) -> Promise:
-    due_at = _due(target, started_at, rules.calendar)
-    in_business_time = target.unit not in _ELAPSED
-    if target.unit is Unit.BUSINESS_DAYS:  # what was added need not be measured
-        length = target.amount * rules.calendar.nominal_day
-    else:
-        length = rules.calendar.measure(started_at, due_at) if in_business_time else due_at - started_at
-    return Promise(
-        milestone=milestone,
-        target=target,
-        clauses=(clause, _CLAUSE_OF_UNIT[target.unit]),
-        length=length,
-        in_business_time=in_business_time,
-        due_at=due_at,
-        short_notice=length < timedelta(minutes=rules.clocks.short_notice_minutes),
-    )
-
-
-def _due(target: Target, started_at: datetime, calendar: Calendar) -> datetime:
+def _due(offer: Offer, started_at: datetime, calendar: Calendar) -> datetime:
     """When a target ends that is counted from the clock's start without a pause (L2-L4)."""
-    if (elapsed := target.elapsed) is not None:
-        return started_at + elapsed
-    if target.unit is Unit.BUSINESS_DAYS:
-        return calendar.add(started_at, target.amount * calendar.nominal_day)
-    return calendar.close_of_business(started_at, business_days_later=int(target.unit is Unit.NEXT_BUSINESS_DAY))
+    if offer.elapsed is not None:
+        return started_at + offer.elapsed
+    if offer.in_opening_hours is not None:
+        return calendar.add(started_at, offer.in_opening_hours)
+    is_next = offer.target.unit is Unit.NEXT_BUSINESS_DAY
+    return calendar.close_of_business(started_at, business_days_later=int(is_next))
