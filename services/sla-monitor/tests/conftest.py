@@ -181,7 +181,8 @@ class Desk:
 
     def look(self, when: str) -> Self:
         """Look at the clocks and announce what is new."""
-        found, self.next_look = self.ticket.look(at(when), self.rules, self.book)
+        found, outlook = self.ticket.look(at(when), self.rules, self.book)
+        self.next_look = outlook.look_at
         for notice in found:
             self.ids.append(f"s-{len(self.ids) + 1}")
             self.ticket.record(notice, self.ids[-1])

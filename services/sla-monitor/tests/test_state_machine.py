@@ -22,6 +22,7 @@ from shared.vocabulary import CATEGORY_OF, Level, Subcategory, Tier
 from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.clock import Care, Clock, Decided, Fact, FactKind, Turn, care_of
 from sla_monitor.domain.notices import Notice
+from sla_monitor.domain.plan import Plan, catch_up, micros
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Creation, Ticket
 
@@ -66,6 +67,10 @@ class Life(RuleBasedStateMachine):
         self.facts: list[Fact] = []
         self.said: list[Notice] = []
         self.shown: dict[str, Clock] = {}
+        self.kept: bytes | None = None
+        """The document and the plan since the last fact, and the looks since then."""
+        self.plan: Plan | None = None
+        self.looks: list[datetime] = []
 
     # --- what happens ---
 
@@ -80,6 +85,7 @@ class Life(RuleBasedStateMachine):
     def is_routed(self, tier: Tier, subcategory: Subcategory | None) -> None:
         self.decision = self.decided(self.now, subcategory, Level.ONE, tier, rose=False)
         self.ticket.start(self.decision, created_at=CREATED, rules=self.rules)
+        self.plan = None
         self.look()
 
     @rule(kind=st.sampled_from(ORDINARY_KINDS), late=LATE)
@@ -141,8 +147,8 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def time_passes_until_the_next_look(self) -> None:
-        _, look_at = self.ticket.look(self.now, self.rules, self.book)
-        self.now = max(self.now, look_at or self.now)
+        _, outlook = self.ticket.look(self.now, self.rules, self.book)
+        self.now = max(self.now, outlook.look_at or self.now)
         self.look()
 
     @rule(behind=PASSING)
@@ -192,17 +198,38 @@ class Life(RuleBasedStateMachine):
 
     def hear(self, fact: Fact, *, is_new: bool = True) -> None:
         self.ticket.add(fact)
+        self.plan = None
         if is_new:
             self.facts.append(fact)
         self.look()
 
     def look(self, now: datetime | None = None) -> None:
-        notices: Sequence[Notice] = self.ticket.look(now or self.now, self.rules, self.book)[0]
+        notices, outlook = self.ticket.look(now or self.now, self.rules, self.book)
         for notice in notices:
             assert notice.at <= self.now, "told before it happened"
             self.ticket.record(notice, f"s-{len(self.said)}")
             self.said.append(notice)
             self.shown[notice.clock.key] = notice.clock
+        self.check_the_plan(now or self.now, notices)
+        if self.plan is None:
+            self.kept, self.looks = DOCUMENT.dump_json(self.ticket), []
+            self.plan = Plan.of(self.ticket, outlook)
+
+    def check_the_plan(self, now: datetime, notices: Sequence[Notice]) -> None:
+        """As long as nothing is heard, what is told is what was planned, and is remembered alike (L10)."""
+        if self.plan is not None and self.plan.until is not None and self.plan.until <= micros(now):
+            self.plan = None
+        if self.plan is None or self.kept is None or (self.looks and now < self.looks[-1]):
+            return
+        self.looks.append(now)
+        planned = self.plan.due(micros(now), micros(self.looks[-2]) if len(self.looks) > 1 else None)
+        assert [(course.seed("T-1", one), one.at) for course, one in planned] == [
+            (notice.seed("T-1"), micros(notice.at)) for notice in notices
+        ]
+        ids = {notice.seed("T-1"): f"s-{number}" for number, notice in enumerate(self.said)}
+        ticket = DOCUMENT.validate_json(self.kept)
+        catch_up(ticket, self.plan, self.looks, lambda course, one: ids[course.seed("T-1", one)])
+        assert DOCUMENT.dump_json(ticket) == DOCUMENT.dump_json(self.ticket)
 
     def decided(
         self,

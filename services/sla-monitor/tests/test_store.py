@@ -12,6 +12,7 @@ from shared.events.sla import SlaBreached, SlaClockStarted, SlaCorrected
 from shared.events.ticket import TicketCreated, TicketMessageAdded, TicketResolved, TicketStatusChanged
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import Milestone
+from sla_monitor.domain.ticket import Outlook
 from sla_monitor.handlers import on_ticket_created, settle
 from sla_monitor.store import ClockedTickets
 
@@ -34,7 +35,7 @@ async def test_a_ticket_is_kept_whole(service: Service) -> None:
     async with service.units.begin() as unit:
         await unit.load([wire(TicketResolved, said("resolved"))])
         ticket = unit.tickets.get("T-1")
-        unit.tickets.save(ticket, look_at=None)
+        unit.tickets.save(ticket, Outlook())
     assert await ClockedTickets(service.database, service.book).find("T-1") == ticket
     assert ticket.look(service.now(), unit.rules, unit.book)[0] == []
 

@@ -9,6 +9,7 @@ from shared.events.sla import SlaBreached, SlaClockStarted, SlaRetargeted, SlaWa
 from shared.events.ticket import TicketCreated
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import Milestone
+from sla_monitor.domain.ticket import Outlook
 from sla_monitor.timers import LATENESS, LOOK_AGAIN_AFTER, LOOKS_AT_ONCE, look_at_what_is_due
 
 Service = Any
@@ -95,7 +96,7 @@ async def test_a_ticket_whose_look_fails_does_not_hold_up_the_others(service: Se
         unit.now = service.now()
         spoilt, sound = await unit.claim(2)
         spoilt.terms = replace(spoilt.terms, rules=("nobody's", "unknown"))
-        unit.tickets.save(spoilt, look_at=AT)
+        unit.tickets.save(spoilt, Outlook(AT))
     await look_at_what_is_due(service.units)
     assert {event.ticket_id for event in await service.told(SlaBreached)} == {sound.ticket_id}
     timers = await service.rows(f"select look_at from timer where ticket_id = '{spoilt.ticket_id}'")

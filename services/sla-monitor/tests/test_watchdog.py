@@ -13,6 +13,7 @@ from shared.messaging.outbox import unpack_headers
 from shared.testing.builders import AT
 from shared.testing.time import FakeNow
 from shared.vocabulary import Milestone
+from sla_monitor.domain.ticket import Outlook
 from sla_monitor.store import Timers
 from sla_monitor.timers import (
     LOOKS_AT_ONCE,
@@ -101,8 +102,8 @@ async def test_a_ticket_whose_look_always_fails_is_named_as_long_as_it_does(serv
         unit.now = service.now()
         spoilt = next(ticket for ticket in await unit.claim(3) if ticket.ticket_id == "T-1")
         sound, spoilt.terms = spoilt.terms, replace(spoilt.terms, rules=("nobody's", "unknown"))
-        unit.tickets.save(spoilt, look_at=AT)
-        await unit.connection.execute("update ticket_clock set document = '{' where ticket_id = 'T-2'")
+        unit.tickets.save(spoilt, Outlook(AT))
+        await unit.connection.execute("update ticket_clock set document = '{', plan = null where ticket_id = 'T-2'")
     await look_at_what_is_due(service.units)
     assert {event.ticket_id for event in await service.told(SlaBreached)} == {"T-3"}
     await watchdog.look()
@@ -111,7 +112,7 @@ async def test_a_ticket_whose_look_always_fails_is_named_as_long_as_it_does(serv
     async with service.units.begin() as unit:
         (mended,) = await unit.load_tickets("select * from ticket_clock where ticket_id = 'T-1' for update")
         mended.terms = sound
-        unit.tickets.save(mended, look_at=AT)
+        unit.tickets.save(mended, Outlook(AT))
     await look_at_what_is_due(service.units)
     await watchdog.look()
     assert PUT_OFF._value.get() == 1
@@ -234,6 +235,6 @@ async def _die_in_a_look(service: Service) -> None:
     """A monitor that dies after it has decided and before it has committed."""
     async with service.units.begin() as unit:
         for ticket in (await unit.take(await unit.due(LOOKS_AT_ONCE)))[0]:
-            unit.tickets.save(ticket, look_at=None)
+            unit.tickets.save(ticket, Outlook())
         await unit.save()
         raise Killed

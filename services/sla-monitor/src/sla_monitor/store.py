@@ -1,26 +1,30 @@
 """The tables of the sla-monitor and all of its SQL: tickets with their clocks, and when each has to be looked at next.
 
-A ticket's facts and what was told of its clocks are one document that only this service reads. The timer is narrow and
-exists only while time alone can change something. A handler locks the ticket's row, then writes its timer; a look locks timers,
-then takes of their tickets those that nobody holds. A look never waits for a row, so nobody waits in a circle.
+A ticket's facts and what was told of its clocks are one document that only this service reads. Beside it stands the plan: what is
+told as time passes if nothing more is heard. The timer is narrow; a look that tells what is planned writes nothing else but that
+it has looked, and whoever reads the document next adds what it told. A handler locks the ticket's row, then its timer; a look
+locks timers, then takes of their tickets those that nobody holds. A look never waits for a row, so nobody waits in a circle.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import TransientFailure, UnknownTicket
 from shared.events.envelope import Event, Received
+from shared.events.sla import SlaBreached, SlaEvent, SlaWarning
 from shared.events.ticket import TicketClosed
 from shared.events.topics import Lane
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Clocks
 from shared.runtime.database import Connection, Database
 from sla_monitor.domain.business_time import Calendar
+from sla_monitor.domain.plan import Course, Deadline, Plan, catch_up
 from sla_monitor.domain.targets import Rules, RulesKey
-from sla_monitor.domain.ticket import Ticket
+from sla_monitor.domain.ticket import Outlook, Ticket
 
 _TICKET: TypeAdapter[Ticket] = TypeAdapter(Ticket)
 
@@ -37,7 +41,7 @@ where ticket_id in (select ticket_id from wanted) order by ticket_id for update
 # rows of what was told before, which an old snapshot keeps in the index.
 _DUE = {
     lane: f"""
-select ticket_id, look_at from timer
+select ticket_id, look_at, looks from timer
 where lane = {lane:d} and look_at <= $1 and look_at >= coalesce($2::timestamptz, '-infinity')
 order by look_at limit $3
 for update skip locked
@@ -54,17 +58,28 @@ order by look_at limit 1
 }
 _TAKE = "select ticket_id, version, document from ticket_clock where ticket_id = any($1::text[]) for update skip locked"
 _SAVE = """
-insert into ticket_clock as kept (ticket_id, version, document, merged_into)
-select * from unnest($1::text[], $2::int[], $3::bytea[], $4::text[])
+insert into ticket_clock as kept (ticket_id, version, document, merged_into, plan)
+select * from unnest($1::text[], $2::int[], $3::bytea[], $4::text[], $5::bytea[])
 on conflict (ticket_id) do update
-set version = excluded.version, document = excluded.document, merged_into = excluded.merged_into
+set version = excluded.version, document = excluded.document, merged_into = excluded.merged_into, plan = excluded.plan
 where kept.version = excluded.version - 1
 """
 _ARM = """
 insert into timer as kept (ticket_id, look_at, lane)
 select * from unnest($1::text[], $2::timestamptz[], $3::smallint[])
-on conflict (ticket_id) do update set look_at = excluded.look_at, lane = excluded.lane, is_put_off = false
-where kept.look_at <> excluded.look_at or kept.lane <> excluded.lane or kept.is_put_off
+on conflict (ticket_id) do update set look_at = excluded.look_at, lane = excluded.lane, is_put_off = false, looks = null
+where kept.look_at is distinct from excluded.look_at or kept.lane <> excluded.lane or kept.is_put_off or kept.looks is not null
+"""
+_PLANS = "select ticket_id, plan from ticket_clock where ticket_id = any($1::text[]) and plan is not null"
+# Without a next look the row stays, so that it is known what was told.
+_LOOKED = """
+update timer set look_at = next.look_at, looks = array_append(looks, $3), is_put_off = false
+from unnest($1::text[], $2::timestamptz[]) as next (ticket_id, look_at) where timer.ticket_id = next.ticket_id
+"""
+# A statement of its own, after the ticket's row is locked: it sees what the look in hand has told, for which it waits.
+_LOOKS = """
+select ticket_id, looks, case when looks is not null then plan end as plan
+from timer join ticket_clock using (ticket_id) where ticket_id = any($1::text[]) order by ticket_id for update of timer
 """
 _PUT_OFF = """
 update timer set look_at = later.look_at, is_put_off = true
@@ -91,6 +106,8 @@ class Due(NamedTuple):
     ticket_id: str
     look_at: datetime
     lane: Lane
+    looks: tuple[datetime, ...] = ()
+    """The looks that told what was planned, since the ticket was written."""
 
 
 class KeptRules(NamedTuple):
@@ -167,7 +184,8 @@ class Tickets:
         self._versions: dict[str, int] = {}
         self._tickets: dict[str, Ticket] = {}
         self.changed: set[str] = set()
-        self.look_at: dict[str, datetime | None] = {}
+        self.outlook: dict[str, Outlook] = {}
+        self.looked: dict[str, datetime | None] = {}
         self.later: dict[str, datetime] = {}
 
     def loaded(self, ticket: Ticket, version: int) -> None:
@@ -197,33 +215,36 @@ class Tickets:
             heir = known
         return [ticket] if heir is ticket else [ticket, heir]
 
-    def save(self, ticket: Ticket, *, look_at: datetime | None) -> None:
-        """Keep a ticket, and when it has to be looked at next."""
+    def save(self, ticket: Ticket, outlook: Outlook) -> None:
+        """Keep a ticket, and what time alone will change of it."""
         self._tickets[ticket.ticket_id] = ticket
         self.changed.add(ticket.ticket_id)
-        self.look_at[ticket.ticket_id] = look_at
+        self.outlook[ticket.ticket_id] = outlook
+
+    def leave(self, ticket_id: str, *, look_at: datetime | None) -> None:
+        """Leave a ticket as it is kept: what was planned is told, and this is the time of what is planned next."""
+        self.looked[ticket_id] = look_at
 
     def put_off(self, ticket_id: str, *, look_at: datetime) -> None:
         """Leave a ticket as it was loaded and look at it later."""
         self.changed.discard(ticket_id)
-        self.look_at.pop(ticket_id, None)
+        self.outlook.pop(ticket_id, None)
         self.later[ticket_id] = look_at
 
     def lane_of(self, ticket_id: str) -> Lane:
         """What stands with safety is looked at first (S1)."""
         return Lane.URGENT if self._tickets[ticket_id].is_of_safety() else Lane.BULK
 
-    def to_write(self) -> list[tuple[str, int, bytes, str | None]]:
+    def to_write(self) -> list[tuple[str, int, bytes, str | None, bytes | None]]:
         """The changed tickets with their next version, in the order in which rows are locked."""
-        return [
-            (
-                one,
-                self._versions.get(one, 0) + 1,
-                _TICKET.dump_json(self._tickets[one], exclude_defaults=True),
-                self._tickets[one].merged_into,
-            )
-            for one in sorted(self.changed)
-        ]
+        rows = []
+        for one in sorted(self.changed):
+            ticket = self._tickets[one]
+            plan = Plan.of(ticket, self.outlook[one])
+            document = _TICKET.dump_json(ticket, exclude_defaults=True)
+            version = self._versions.get(one, 0) + 1
+            rows.append((one, version, document, ticket.merged_into, plan.to_bytes() if plan else None))
+        return rows
 
     def rules(self) -> set[RulesKey]:
         """What the clocks of these tickets run by."""
@@ -259,8 +280,36 @@ class SlaUnit(UnitOfWork):
             ticket = _TICKET.validate_json(row["document"])
             self.tickets.loaded(ticket, row["version"])
             found.append(ticket)
+        if unreadable := await self._catch_up(found):
+            raise ValueError(f"{len(unreadable)} plans cannot be read")
         await self.book.read(self.connection, self.tickets.rules())
         return found
+
+    async def _catch_up(self, tickets: Sequence[Ticket]) -> list[str]:
+        """Lock the timers of locked tickets; add what was told as planned since they were written.
+
+        Answers the ids of those whose plan cannot be read.
+        """
+        unreadable: list[str] = []
+        if not tickets:
+            return unreadable
+        for row in await self.connection.fetch(_LOOKS, [ticket.ticket_id for ticket in tickets]):
+            ticket_id, looks = row["ticket_id"], row["looks"]
+            if looks is not None:
+                try:
+                    plan = Plan.from_bytes(row["plan"])
+                    catch_up(self.tickets.get(ticket_id), plan, looks, partial(self._planned_id, ticket_id))
+                except (ValueError, TypeError, LookupError):
+                    unreadable.append(ticket_id)
+        return unreadable
+
+    async def plans(self, due: Sequence[Due]) -> dict[str, bytes]:
+        """What is planned to be told of the tickets of these timers."""
+        rows = await self.connection.fetch(_PLANS, [one.ticket_id for one in due]) if due else []
+        return {row["ticket_id"]: row["plan"] for row in rows}
+
+    def _planned_id(self, ticket_id: str, course: Course, deadline: Deadline) -> str:
+        return self.id_of(event_class_of(deadline.threshold), course.seed(ticket_id, deadline))
 
     async def due(
         self, limit: int, *, lanes: Iterable[Lane] = Lane, low: Mapping[Lane, datetime] | None = None
@@ -271,7 +320,7 @@ class SlaUnit(UnitOfWork):
             if len(due) < limit:
                 bound = low.get(lane) if low else None
                 rows = await self.connection.fetch(_DUE[lane], self.now, bound, limit - len(due))
-                due += [Due(row["ticket_id"], row["look_at"], lane) for row in rows]
+                due += [Due(row["ticket_id"], row["look_at"], lane, tuple(row["looks"] or ())) for row in rows]
         return due
 
     async def take(self, due: Sequence[Due]) -> tuple[list[Ticket], list[str]]:
@@ -288,6 +337,9 @@ class SlaUnit(UnitOfWork):
             else:
                 self.tickets.loaded(ticket, row["version"])
                 taken[ticket.ticket_id] = ticket
+        for ticket_id in await self._catch_up(list(taken.values())):
+            del taken[ticket_id]
+            unreadable.append(ticket_id)
         await self.book.read(self.connection, self.tickets.rules())
         return [taken[one.ticket_id] for one in due if one.ticket_id in taken], unreadable
 
@@ -313,14 +365,17 @@ class SlaUnit(UnitOfWork):
             status = await self.connection.execute(_SAVE, *(list(column) for column in zip(*rows, strict=True)))
             if status != f"INSERT 0 {len(rows)}":
                 raise TransientFailure("a ticket was written by another transaction")
-        armed = {one: look_at for one, look_at in self.tickets.look_at.items() if look_at is not None}
+        outlooks = self.tickets.outlook
+        armed = {one: outlook.look_at for one, outlook in outlooks.items() if outlook.look_at is not None}
         if armed:
             lanes = [self.tickets.lane_of(one) for one in armed]
             await self.connection.execute(_ARM, list(armed), list(armed.values()), lanes)
-        if disarmed := list(self.tickets.look_at.keys() - armed.keys()):
+        if disarmed := list(outlooks.keys() - armed.keys()):
             await self.connection.execute(_DISARM, disarmed)
         if later := self.tickets.later:
             await self.connection.execute(_PUT_OFF, list(later), list(later.values()))
+        if looked := self.tickets.looked:
+            await self.connection.execute(_LOOKED, list(looked), list(looked.values()), self.now)
 
 
 class Timers:
@@ -374,6 +429,11 @@ class ClockedTickets:
         async with self._database.connection() as connection:
             kept = {found.key: found for row in await connection.fetch(_ALL_RULES) if (found := KeptRules(**row))}
         return tuple(({self.book.kept.key: self.book.kept} | kept).values())
+
+
+def event_class_of(threshold: float | None) -> type[SlaEvent]:
+    """The event that tells a threshold, or without one the due time."""
+    return SlaBreached if threshold is None else SlaWarning
 
 
 def read_ticket(document: bytes) -> Ticket:

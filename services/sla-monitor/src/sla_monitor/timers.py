@@ -16,6 +16,7 @@ from shared.runtime.now import Monotonic, Now
 from sla_monitor.domain.clock import Turn
 from sla_monitor.domain.notices import Notice
 from sla_monitor.handlers import settle
+from sla_monitor.handlers.planned import tell_planned
 from sla_monitor.store import Due, SlaUnit, Timers
 
 LOOKS_AT_ONCE = 500
@@ -51,7 +52,10 @@ async def look_at_what_is_due(
     """Tell what time alone has changed. Answers the timers that were due; replicas share the work by row locks."""
     async with units.begin() as unit:
         due = await unit.due(LOOKS_AT_ONCE, lanes=lanes, low=low)
-        tickets, unreadable = await unit.take(due)
+        left, passed = await tell_planned(unit, due)
+        for at in passed:
+            LATENESS.observe((unit.now - at).total_seconds())
+        tickets, unreadable = await unit.take(left)
         for ticket_id in unreadable:
             _put_off(ticket_id, unit, "unreadable")
         for ticket in tickets:

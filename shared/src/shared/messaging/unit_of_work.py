@@ -54,13 +54,28 @@ class UnitOfWork(ABC):
         The id is derived from the cause, so that the same cause gives the same id for ever. Without a cause (timers,
         commands) `seed` names what happened, for example `ticket|milestone|cycle|0.5`.
         """
+        value = event.__pydantic_serializer__.to_json(event)
+        return self.emit_written(
+            type(event), event.key, value, occurred_at=occurred_at, seed=seed, correlation_id=correlation_id
+        )
+
+    def emit_written(
+        self,
+        event_class: type[Event],
+        key: str,
+        value: bytes,
+        *,
+        occurred_at: datetime,
+        seed: str | None = None,
+        correlation_id: str = "",
+    ) -> str:
+        """Queue an event whose data is JSON already."""
         cause = self._cause
         if seed is not None:
-            event_id = derived_id(self.service, event.wire_type, seed)
+            event_id = self.id_of(event_class, seed)
         elif cause is not None:
-            event_id = derived_id(
-                self.service, event.wire_type, cause.envelope.source, cause.envelope.id, str(self._emitted_by_cause)
-            )
+            place = str(self._emitted_by_cause)
+            event_id = self.id_of(event_class, cause.envelope.source, cause.envelope.id, place)
             self._emitted_by_cause += 1
         else:
             raise ValueError("an event without a cause needs a seed")
@@ -68,18 +83,22 @@ class UnitOfWork(ABC):
             correlation_id = cause.envelope.correlation_id or cause.envelope.id
         self.emitted.append(
             Outgoing(
-                topic=TOPIC_OF[event.wire_type].name,
-                key=event.key,
-                wire_type=event.wire_type,
+                topic=TOPIC_OF[event_class.wire_type].name,
+                key=key,
+                wire_type=event_class.wire_type,
                 source=source_of(self.service),
                 id=event_id,
                 occurred_at=occurred_at,
                 correlation_id=correlation_id or event_id,
                 causation_id=cause.envelope.id if cause is not None else None,
-                value=event.__pydantic_serializer__.to_json(event),
+                value=value,
             )
         )
         return event_id
+
+    def id_of(self, event_class: type[Event], *seed: str) -> str:
+        """The id of the event that follows from the seed."""
+        return derived_id(self.service, event_class.wire_type, *seed)
 
 
 U = TypeVar("U", bound=UnitOfWork)

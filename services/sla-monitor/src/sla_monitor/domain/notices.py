@@ -81,6 +81,14 @@ class Told:
         self.corrections += notice.turn is Turn.CORRECTED
         self.told_until = max(self.told_until or notice.at, notice.at)
 
+    def pass_deadline(self, at: datetime, threshold: float | None, event_id: str) -> None:
+        """Remember that a threshold, or without one the due time, was told as planned; the clock ran on as it was."""
+        if threshold is None:
+            self.steps = [*self.steps, Step(Turn.BREACHED, at, event_id)]
+        else:
+            self.warned = threshold
+        self.told_until = max(self.told_until or at, at)
+
 
 class Notice(NamedTuple):
     """One announcement about one clock: the clock as it stands after the turn, and when that happened."""
@@ -99,19 +107,48 @@ class Notice(NamedTuple):
     corrects: str | None = None
     """The id of the event that this one withdraws (L13)."""
 
+    def seed(self, ticket_id: str) -> str:
+        """What the id of the event follows from."""
+        turn = self.threshold or self.at, len(self.tells), self.clause
+        return seed(ticket_id, self.clock.key, *turn, self.corrections)
+
+
+class Running(NamedTuple):
+    """A clock that runs on after all was told of it, and its thresholds still to come, before it is due."""
+
+    clock: Clock
+    turns: int
+    corrections: int
+    thresholds: Sequence[tuple[float, datetime]]
+
+    @property
+    def look_at(self) -> datetime:
+        """When time alone changes it next."""
+        return self.thresholds[0][1] if self.thresholds else self.clock.due_at
+
+
+def seed(ticket_id: str, key: str, what: float | datetime, turns: int, clause: str | None, corrections: int) -> str:
+    """What the id of an event follows from: a threshold of a clock is told once; another turn is known by its time.
+
+    Two turns may share their instant, and that a promise is no longer provisional is told beside them (L16).
+    """
+    turn = f"{what.isoformat()}|{turns}|{clause}" if isinstance(what, datetime) else what
+    return f"{ticket_id}|{key}|{turn}|{corrections}"
+
 
 def announce(
     terms: Terms, changes: Sequence[Change], told: Mapping[str, Told], now: datetime
-) -> tuple[list[Notice], datetime | None]:
-    """What is not told yet, in the order in which it happened, and when time alone will change something next (L10)."""
+) -> tuple[list[Notice], list[Running]]:
+    """What is not told yet, in the order in which it happened, and the clocks that time alone will change (L10)."""
     found: list[tuple[datetime, Notice]] = []
-    looks: list[datetime] = []
+    running: list[Running] = []
     for key, story in _stories(changes, told).items():
         clock, known = story[-1].clock, told.get(key) or Told()
         news = list(_news(terms, story, known))
         if clock.state is ClockState.RUNNING:
-            passed, upcoming = _thresholds(clock, known.warned, now)
-            looks.append(upcoming or clock.due_at)
+            passed, to_come = _thresholds(clock, known.warned, now)
+            corrections = known.corrections + sum(notice.turn is Turn.CORRECTED for notice in news)
+            running.append(Running(clock, len(story), corrections, to_come))
             if passed is not None:
                 share, at = passed
                 news.append(Notice(Turn.WARNING, clock, at, "L10", _marks(story), threshold=share))
@@ -120,7 +157,7 @@ def announce(
             place = max(place, notice.at)
             found.append((place, notice))
     found.sort(key=itemgetter(0))
-    return [notice for _, notice in found], min(looks, default=None)
+    return [notice for _, notice in found], running
 
 
 def withdrawals(changes: Sequence[Change], told: Mapping[str, Told], because: Fact) -> list[Notice]:
@@ -232,14 +269,17 @@ def _agreement(known: Sequence[Mark], marks: Sequence[Mark]) -> int:
     return next((place for place in range(shorter) if known[place] != marks[place]), shorter)
 
 
-def _thresholds(clock: Clock, warned: float, now: datetime) -> tuple[tuple[float, datetime] | None, datetime | None]:
-    """The highest threshold passed in this cycle and not told, with its instant; and the instant of the next one (L10)."""
-    passed = None
+def _thresholds(
+    clock: Clock, warned: float, now: datetime
+) -> tuple[tuple[float, datetime] | None, list[tuple[float, datetime]]]:
+    """The highest threshold passed in this cycle and not told, with its instant; and those to come until due (L10)."""
+    passed, to_come = None, []
     for share in clock.rules.clocks.warn_at:
         if share <= warned or (counted := share * clock.promise.length) <= clock.carried:
             continue
         at = clock.instant_of(counted)
-        if at > now:
-            return passed, at
-        passed = share, at
-    return passed, None
+        if at <= now:
+            passed = share, at
+        elif at < clock.due_at:
+            to_come.append((share, at))
+    return passed, to_come

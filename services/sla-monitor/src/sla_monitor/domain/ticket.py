@@ -4,10 +4,11 @@ from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from shared.vocabulary import Tier
 from sla_monitor.domain.clock import Care, Change, Decided, Fact, FactKind, Terms, fold
-from sla_monitor.domain.notices import Notice, Told, announce, withdrawals
+from sla_monitor.domain.notices import Notice, Running, Told, announce, withdrawals
 from sla_monitor.domain.targets import Rules, RulesKey
 
 Book = Mapping[RulesKey, Rules]
@@ -24,6 +25,14 @@ class Creation:
     id: str
     claimed_at: datetime | None = None
     source: str = ""
+
+
+class Outlook(NamedTuple):
+    """What time alone will change: when first, and until which fact that is known already these clocks only run on."""
+
+    look_at: datetime | None = None
+    until: datetime | None = None
+    running: tuple[Running, ...] = ()
 
 
 @dataclass(slots=True)
@@ -64,8 +73,8 @@ class Ticket:
         self.add(decision)
         self._follow_facts(Terms(created_at, decision.at, decision.decided or Decided(), known, decision.id))
 
-    def look(self, now: datetime, rules: Rules, book: Book) -> tuple[list[Notice], datetime | None]:
-        """What has to be told at `now`, and when time alone will change something next.
+    def look(self, now: datetime, rules: Rules, book: Book) -> tuple[list[Notice], Outlook]:
+        """What has to be told at `now`, and what time alone will change.
 
         Time that goes backwards untells nothing: what was told has happened.
         """
@@ -74,13 +83,15 @@ class Ticket:
         if self.creation is not None and unrouted_at is not None and unrouted_at <= now:
             self._start_unrouted(self.creation, unrouted_at, rules)
         if self.terms is None:
-            return [], unrouted_at
+            return [], Outlook(unrouted_at)
         changes = fold(self.terms, self.facts, now, book)
         if restriction := self.restriction():
-            return withdrawals(changes, self.told, restriction), None
-        notices, look_at = announce(self.terms, changes, self.told, now)
+            return withdrawals(changes, self.told, restriction), Outlook()
+        notices, running = announce(self.terms, changes, self.told, now)
         to_come = next((fact.at for fact in self.facts if fact.at > now), None)
-        return notices, min((at for at in (look_at, to_come) if at is not None), default=None)
+        looks = [clock.look_at for clock in running] + ([to_come] if to_come is not None else [])
+        is_begun = self.terms.decided_at <= now
+        return notices, Outlook(min(looks, default=None), to_come, tuple(running) if is_begun else ())
 
     def record(self, notice: Notice, event_id: str) -> None:
         """Remember that a notice was told."""

@@ -157,7 +157,7 @@ def on_routing_moved(message: Received[RoutingEscalated | RoutingDeescalated], u
 
 def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
     """Tell what is new about a ticket's clocks and set its timer; answers what was told."""
-    notices, look_at = ticket.look(unit.now, unit.rules, unit.book)
+    notices, outlook = ticket.look(unit.now, unit.rules, unit.book)
     for notice in notices:
         event = clock_event(
             EVENT_OF[notice.turn],
@@ -168,12 +168,11 @@ def settle(ticket: Ticket, unit: SlaUnit) -> list[Notice]:
             threshold=notice.threshold,
             corrects=notice.corrects,
         )
-        # two turns may share their instant, and that a promise is no longer provisional is told beside them (L16)
-        turn = notice.threshold or f"{notice.at.isoformat()}|{len(notice.tells)}|{notice.clause}"
-        seed = f"{ticket.ticket_id}|{notice.clock.key}|{turn}|{notice.corrections}"
-        event_id = unit.emit(event, occurred_at=notice.at, seed=seed, correlation_id=ticket.correlation_id)
+        event_id = unit.emit(
+            event, occurred_at=notice.at, seed=notice.seed(ticket.ticket_id), correlation_id=ticket.correlation_id
+        )
         ticket.record(notice, event_id)
-    unit.tickets.save(ticket, look_at=look_at)
+    unit.tickets.save(ticket, outlook)
     return notices
 
 
