@@ -112,6 +112,13 @@ def test_an_explanation_is_each_decision_and_the_words_behind_it(router: Answeri
     assert router.asked == [("GET", "/v1/tickets/T-1/explain", "Bearer a-key", None)]
 
 
+def test_a_rise_that_may_be_undone_is_offered_after_the_decisions(router: Answering, decisions: Decisions) -> None:
+    """HD-65: the breach behind it was withdrawn (L13, R9)."""
+    router.answers({"decisions": [{"decision": RISE, "explanation": None}], "undo_to": 1})
+    offered = "the breach that raised it was withdrawn: a person may lower it to level 1"
+    assert list(decisions.explain("T-1"))[-1] == offered
+
+
 def test_a_ticket_at_level_0_is_shown_at_level_0(router: Answering, decisions: Decisions) -> None:
     """R5: level 0 is a level, and not no level at all."""
     router.answers({"decisions": [{"decision": DECISION | {"level": 0}, "explanation": None}]})

@@ -44,6 +44,7 @@ async def test_a_ticket_is_shown_as_it_is_routed(service) -> None:
         "related": [],
         "assignee": None,
         "watchers": [],
+        "undo_to": None,
         "clauses": ["C2", "E3"],
         "tier": "free",
         "created_at": "2026-03-03T15:00:00.000000Z",

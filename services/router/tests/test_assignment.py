@@ -16,7 +16,7 @@ from router.handlers.tickets import assign_to
 from router.store import RoutedTickets, RoutingUnit
 from router.timers import assign_waiting
 from shared.events.envelope import SAFETY_BRIDGE
-from shared.events.sla import SlaClockStarted, SlaMet, SlaPaused, SlaResumed
+from shared.events.sla import SlaClockStarted, SlaCorrected, SlaMet, SlaPaused, SlaResumed, SlaRetargeted
 from shared.events.ticket import (
     TicketCreated,
     TicketMessageAdded,
@@ -314,7 +314,14 @@ def with_members(policy: Policy, *members: Member) -> Policy:
     return policy.model_copy(update={"routing": routing})
 
 
-def clock(event_class: Any, ticket_id: str, due_at: datetime, milestone: Milestone = Milestone.RESOLUTION) -> Any:
+def clock(
+    event_class: Any,
+    ticket_id: str,
+    due_at: datetime,
+    milestone: Milestone = Milestone.RESOLUTION,
+    *,
+    state: str = "running",
+) -> Any:
     data = {
         "ticket_id": ticket_id,
         "occurred_at": AT,
@@ -326,7 +333,7 @@ def clock(event_class: Any, ticket_id: str, due_at: datetime, milestone: Milesto
         "target": {"amount": 5, "unit": "business_days"},
         "started_at": AT,
         "due_at": due_at,
-        "state": "running",
+        "state": state,
         "elapsed_share": 0.0,
         "calendar": "c",
     }
@@ -456,6 +463,28 @@ async def test_a_clock_that_goes_on_urges_again(desk: Desk) -> None:
     await desk.service.handle(clock(SlaPaused, "T-1", AT + timedelta(hours=1)))
     await desk.service.handle(clock(SlaResumed, "T-1", AT + timedelta(hours=4)))
     assert await desk.look() == {"T-1": "X"}
+
+
+@pytest.mark.parametrize(
+    ("event_class", "state", "first"),
+    [
+        (SlaRetargeted, "running", "T-1"),
+        (SlaRetargeted, "paused", "T-2"),
+        (SlaResumed, "breached", "T-1"),
+        (SlaCorrected, "running", "T-1"),
+        (SlaCorrected, "breached", "T-1"),
+        (SlaCorrected, "paused", "T-2"),
+        (SlaCorrected, "met", "T-2"),
+        (SlaCorrected, "cancelled", "T-2"),
+    ],
+)
+async def test_how_a_clock_stands_decides_whether_it_urges(desk: Desk, event_class, state: str, first: str) -> None:
+    """HD-59, HD-65: a running or missed promise does; what was corrected to be paused or ended does not (L9, L13)."""
+    desk.staff(Member(id="X", capacity=1))
+    await desk.open("T-1", "T-2")
+    await desk.due(T1=1, T2=9)
+    await desk.service.handle(clock(event_class, "T-1", AT + timedelta(hours=1), state=state))
+    assert await desk.look() == {first: "X"}
 
 
 async def test_the_milestone_that_is_due_first_counts(desk: Desk) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.events.envelope import SAFETY_BRIDGE, rfc3339, source_of
 from shared.events.routing import RoutingAssigned, RoutingEscalated
-from shared.events.sla import SlaBreached
+from shared.events.sla import SlaBreached, SlaCorrected
 from shared.events.ticket import (
     TicketCreated,
     TicketDeescalationRequested,
@@ -32,25 +32,37 @@ def overdue(
     started_at: datetime = AT,
     milestone: str = "escalation",
     ticket_id: str = "T-1",
+    event_class: Any = SlaBreached,
+    **data: Any,
 ) -> list[Any]:
     """What the router says when a clock of the ticket is breached."""
     return router.handle(
-        SlaBreached,
+        event_class,
         ticket_id=ticket_id,
         source=SLA_MONITOR,
         occurred_at=at,
-        milestone=milestone,
-        cycle=1,
-        level=level,
-        target={"amount": 7, "unit": "business_days"},
-        started_at=rfc3339(started_at),
-        due_at=rfc3339(at),
-        state="breached",
-        elapsed_share=1.0,
-        calendar="new-york-office@1",
-        clauses=["L1"],
-        policy_version="2026.1@x",
+        **{
+            "milestone": milestone,
+            "cycle": 1,
+            "level": level,
+            "target": {"amount": 7, "unit": "business_days"},
+            "started_at": rfc3339(started_at),
+            "due_at": rfc3339(at),
+            "state": "breached",
+            "elapsed_share": 1.0,
+            "calendar": "new-york-office@1",
+            "clauses": ["L1"],
+            "policy_version": "2026.1@x",
+        }
+        | data,
     )
+
+
+def withdraw(router: Any, **data: Any) -> None:
+    """A late fact shows that the clock of the latest rise ended before it was due."""
+    breach = router.ticket().criteria[-1].breach
+    told = {"state": "cancelled", "reason": "resolved", "caused_by": breach} | data
+    assert overdue(router, event_class=SlaCorrected, at=DUE - timedelta(hours=1), **told) == []
 
 
 def opened(router: Any, subcategory: str = "login", **data: Any) -> None:
@@ -190,3 +202,51 @@ def test_words_of_the_law_raise_at_once_whatever_the_clock_says(router) -> None:
         TicketEscalationRequested, occurred_at=DUE + timedelta(minutes=1), criterion="legal_action_threatened", by=AGENT
     )
     assert [(event.to_level, event.team) for event in raised] == [(3, "legal")]
+
+
+def test_a_rise_whose_breach_is_withdrawn_stays_and_is_offered_for_undo(router, policy) -> None:
+    """HD-65: no rule lowers; a person may, by the command that there is (L13, R9)."""
+    opened(router)
+    overdue(router)
+    assert router.ticket().undo(policy) is None
+    withdraw(router)
+    assert router.ticket().in_force.placement.level is Level.TWO
+    assert router.ticket().undo(policy) is Level.ONE
+    [lowered] = router.handle(TicketDeescalationRequested, to_level=1, reason="it was solved in time", by=AGENT)
+    assert (lowered.to_level, lowered.team) == (1, "customer_service")
+    assert router.ticket().undo(policy) is None
+
+
+def test_an_escalation_that_something_else_asks_for_too_is_not_offered_for_undo(router, policy) -> None:
+    """HD-65: only what the withdrawn breach alone caused."""
+    opened(router)
+    overdue(router)
+    router.handle(TicketEscalationRequested, occurred_at=DUE, criterion="needs_advanced_knowledge", by=AGENT)
+    withdraw(router, caused_by=router.ticket().criteria[0].breach)
+    assert router.ticket().undo(policy) is None
+
+
+def test_of_two_rises_the_withdrawn_one_alone_is_offered(router, policy) -> None:
+    """HD-65: back to Level 2, where the first clock rightly raised it."""
+    opened(router)
+    overdue(router)
+    overdue(router, at=DUE + timedelta(days=9), level=2, started_at=DUE)
+    withdraw(router, level=2, cycle=2)
+    assert router.ticket().undo(policy) is Level.TWO
+
+
+def test_a_correction_that_withdraws_another_event_offers_nothing(router, policy) -> None:
+    """HD-65: here a pause that was told, not the breach (L13)."""
+    opened(router)
+    overdue(router)
+    withdraw(router, caused_by="some-other-event")
+    assert router.ticket().undo(policy) is None
+
+
+def test_a_ticket_with_legal_is_not_offered_what_would_be_refused(router, policy) -> None:
+    """HD-65, S1: the clock brought it to legal; from there nobody lowers."""
+    opened(router, "false_positive")
+    [raised] = overdue(router)
+    assert raised.team == "legal"
+    withdraw(router)
+    assert router.ticket().undo(policy) is None

@@ -26,6 +26,8 @@ class Decisions:
         for entry in found["decisions"]:
             yield from _decision(entry["decision"])
             yield from _words(entry["explanation"])
+        if (level := found.get("undo_to")) is not None:
+            yield f"the breach that raised it was withdrawn: a person may lower it to level {level}"
 
     def recompute(self, ticket_id: str) -> tuple[bool, str]:
         """Whether the log leads to the same decisions again, and a sentence about it."""

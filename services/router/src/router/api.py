@@ -45,6 +45,8 @@ class TicketView(BaseModel):
     restricted: bool
     confidence: float
     criteria: tuple[CriterionView, ...]
+    undo_to: Level | None
+    """The level to which a person may lower it, because the breach that raised it was withdrawn (HD-65)."""
     related: tuple[str, ...]
     assignee: str | None
     watchers: tuple[str, ...]
@@ -70,9 +72,10 @@ class Explained(BaseModel):
 
 
 class Explanations(BaseModel):
-    """The decisions about a ticket with the words behind them, oldest first."""
+    """The decisions about a ticket with the words behind them, oldest first; `undo_to` as of the ticket."""
 
     ticket_id: str
+    undo_to: Level | None
     decisions: list[Explained]
 
 
@@ -169,7 +172,7 @@ def ticket_routes(routed: RoutedTickets, policy: Policy) -> APIRouter:
         )
         shown = found[:PAGE]
         token = _write_token(shown[-1].ticket_id, team, level) if len(found) > PAGE else None
-        return TicketPage(tickets=[_view(ticket) for ticket in shown], next_page_token=token)
+        return TicketPage(tickets=[_view(ticket, policy) for ticket in shown], next_page_token=token)
 
     @router.get("/{ticket_id}")
     async def show_ticket(ticket_id: Identifier) -> TicketView:
@@ -177,7 +180,7 @@ def ticket_routes(routed: RoutedTickets, policy: Policy) -> APIRouter:
         ticket = await routed.find(ticket_id)
         if ticket is None:
             raise Problem(404)
-        return _view(ticket)
+        return _view(ticket, policy)
 
     @router.get("/{ticket_id}/decisions")
     async def list_decisions(ticket_id: Identifier) -> History:
@@ -190,10 +193,14 @@ def ticket_routes(routed: RoutedTickets, policy: Policy) -> APIRouter:
     @router.get("/{ticket_id}/explain", dependencies=[Depends(require(Scope.EXPLAIN))])
     async def explain_decisions(ticket_id: Identifier) -> Explanations:
         """Every decision with the words behind it: those of a customer, so with a scope of its own (S5)."""
-        decisions = await routed.explanations(ticket_id)
-        if not decisions:
+        decisions, ticket = await routed.explanations(ticket_id), await routed.find(ticket_id)
+        if not decisions or ticket is None:
             raise Problem(404)
-        return Explanations(ticket_id=ticket_id, decisions=[Explained.model_validate(one) for one in decisions])
+        return Explanations(
+            ticket_id=ticket_id,
+            undo_to=ticket.undo(policy),
+            decisions=[Explained.model_validate(one) for one in decisions],
+        )
 
     return router
 
@@ -252,7 +259,7 @@ def _place(placement: Placement) -> PlacementView:
     )
 
 
-def _view(ticket: Ticket) -> TicketView:
+def _view(ticket: Ticket, policy: Policy) -> TicketView:
     decision = ticket.in_force
     placement = decision.placement
     return TicketView(
@@ -268,6 +275,7 @@ def _view(ticket: Ticket) -> TicketView:
         restricted=placement.restricted,
         confidence=ticket.classification.confidence,
         criteria=tuple(CriterionView(criterion=met.criterion, origin=met.origin) for met in ticket.criteria),
+        undo_to=ticket.undo(policy),
         related=ticket.related,
         assignee=ticket.assignee,
         watchers=ticket.watchers,

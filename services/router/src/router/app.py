@@ -12,6 +12,7 @@ from router.handlers.tickets import (
     on_sla_breached,
     on_sla_clock_ended,
     on_sla_clock_moved,
+    on_sla_corrected,
     on_ticket_closed,
     on_ticket_created,
     on_ticket_deescalation_requested,
@@ -34,6 +35,7 @@ from shared.events.sla import (
     SlaBreached,
     SlaCancelled,
     SlaClockStarted,
+    SlaCorrected,
     SlaEvent,
     SlaFulfilledLate,
     SlaMet,
@@ -87,6 +89,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], RoutingUnit], None]
     TicketRestricted: on_ticket_restricted,
     TicketStatusChanged: on_ticket_status_changed,
     SlaBreached: on_sla_breached,
+    SlaCorrected: on_sla_corrected,
     SlaClockStarted: on_sla_clock_moved,
     SlaRetargeted: on_sla_clock_moved,
     SlaResumed: on_sla_clock_moved,
@@ -139,7 +142,11 @@ def classifier_of(policy: Policy) -> Classifier:
 def _concerns(policy: Policy) -> Callable[[Event], bool]:
     """Of the clocks the router needs escalations (L14), and when tickets are due only where somebody is to take them (HD-59)."""
     has_members = bool(policy.routing.members)
-    return lambda event: (
-        not isinstance(event, SlaEvent)
-        or (event.milestone is Milestone.ESCALATION if isinstance(event, SlaBreached) else has_members)
-    )
+
+    def concerns(event: Event) -> bool:
+        if not isinstance(event, SlaEvent):
+            return True
+        raises = isinstance(event, SlaBreached | SlaCorrected) and event.milestone is Milestone.ESCALATION
+        return raises or (has_members and not isinstance(event, SlaBreached))
+
+    return concerns

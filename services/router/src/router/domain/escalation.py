@@ -15,6 +15,10 @@ class Met:
     origin: Origin
     to: Level | None = None
     """Where the escalation clock raised it to; other criteria have their level in the policy (L14)."""
+    breach: str | None = None
+    """The event of that clock."""
+    is_withdrawn: bool = False
+    """Whether the clock was not due after all, as a late fact shows. It raises all the same: only a person lowers (R9, L13)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from shared.errors import Refusal
 from shared.policy.model import Policy
 from shared.vocabulary import Category, Criterion, Level, Milestone, Origin, Subcategory, Team, TicketId, Tier
 
+_WITH_LEGAL = (Team.LEGAL, Team.LEGAL_COMPLIANCE)
 PERSISTS = Criterion.PERSISTS_AFTER_LEVEL_1
 """That it persists is a matter of what was tried, not of the word alone (E1)."""
 
@@ -161,7 +162,7 @@ class Ticket:
     @property
     def _never_pauses(self) -> bool:
         placement = self.in_force.placement
-        return placement.category is Category.SAFETY or placement.team in (Team.LEGAL, Team.LEGAL_COMPLIANCE)
+        return placement.category is Category.SAFETY or placement.team in _WITH_LEGAL
 
     @property
     def is_dispute(self) -> bool:
@@ -224,7 +225,7 @@ class Ticket:
             return self
         return replace(self, replies=self.replies + 1, replied_at=at)
 
-    def overdue(self, level: Level | None, started_at: datetime, policy: Policy) -> Self:
+    def overdue(self, level: Level | None, started_at: datetime, policy: Policy, *, breach: str) -> Self:
         """One level up, because its escalation clock of that level, which started then, is due (L14, E9).
 
         Void when it rose since, or has no level to rise to: what a person did a second before is not done again (HD-49).
@@ -236,7 +237,21 @@ class Ticket:
         above = next_level(now.category, now.level, policy)
         if above is None:
             return self
-        return self.meeting([Met(Criterion.ESCALATION_DUE, Origin.CLOCK, above)], policy)
+        return self.meeting([Met(Criterion.ESCALATION_DUE, Origin.CLOCK, above, breach)], policy)
+
+    def withdrawn(self, breach: str) -> Self:
+        """With the rise that this breach caused marked as groundless; the level stays (R9, HD-65)."""
+        criteria = tuple(replace(met, is_withdrawn=True) if met.breach == breach else met for met in self.criteria)
+        return self if criteria == self.criteria else replace(self, criteria=criteria)
+
+    def undo(self, policy: Policy) -> Level | None:
+        """The level to which a person may lower it, because nothing that still holds raised it higher (HD-65, R9)."""
+        now = self.placed(policy)
+        if now.category is Category.SAFETY or now.team in _WITH_LEGAL:
+            return None
+        held = tuple(met for met in self.criteria if not met.is_withdrawn)
+        without = replace(self, criteria=held).placed(policy).level
+        return without if without.rank < now.level.rank else None
 
     def one_of(self, others: Iterable[TicketId], criterion: Criterion, policy: Policy) -> Self:
         """One matter with others (E2, E6)."""
@@ -294,7 +309,7 @@ class Ticket:
         now = self.placed(policy)
         if now.category is Category.SAFETY:
             raise SafetyStands
-        if now.team in (Team.LEGAL, Team.LEGAL_COMPLIANCE):
+        if now.team in _WITH_LEGAL:
             raise LegalStands
         if not by_person:
             raise NotAPerson

@@ -34,6 +34,8 @@ from shared.events.sla import (
     SlaBreached,
     SlaCancelled,
     SlaClockStarted,
+    SlaCorrected,
+    SlaEvent,
     SlaFulfilledLate,
     SlaMet,
     SlaPaused,
@@ -56,7 +58,7 @@ from shared.events.ticket import (
     TicketTierChanged,
 )
 from shared.policy.model import Several
-from shared.vocabulary import Criterion, Hint, Level, Milestone, Origin, TicketId, TicketStatus, Tier
+from shared.vocabulary import ClockState, Criterion, Hint, Level, Milestone, Origin, TicketId, TicketStatus, Tier
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Received[E], RoutingUnit], None]
@@ -211,13 +213,24 @@ def on_sla_breached(message: Received[SlaBreached], unit: RoutingUnit) -> None:
     breached = message.event
     ticket = unit.tickets.get(TicketId(breached.ticket_id))
     if breached.milestone is Milestone.ESCALATION:
-        _settle(ticket.overdue(breached.level, breached.started_at, unit.policy), message, unit)
+        _settle(ticket.overdue(breached.level, breached.started_at, unit.policy, breach=message.id), message, unit)
+
+
+def on_sla_corrected(message: Received[SlaCorrected], unit: RoutingUnit) -> None:
+    """A rise whose breach is withdrawn stays, and is offered for undo (L13, R9, HD-65); the clock urges as it now stands."""
+    corrected = message.event
+    ticket = unit.tickets.get(TicketId(corrected.ticket_id))
+    if corrected.caused_by is not None:
+        ticket = ticket.withdrawn(corrected.caused_by)
+    if corrected.state is not ClockState.BREACHED:  # a breach that stands was told before
+        ticket = ticket.timed(corrected.milestone, _urges_until(corrected))
+    unit.tickets.save(ticket)
 
 
 def on_sla_clock_moved(message: Received[SlaClockStarted | SlaRetargeted | SlaResumed], unit: RoutingUnit) -> None:
     """When a ticket is due decides who is served first (HD-59)."""
     ticket = unit.tickets.get(TicketId(message.event.ticket_id))
-    unit.tickets.save(ticket.timed(message.event.milestone, message.event.due_at))
+    unit.tickets.save(ticket.timed(message.event.milestone, _urges_until(message.event)))
 
 
 def on_sla_clock_ended(
@@ -226,6 +239,11 @@ def on_sla_clock_ended(
     """A promise that is kept, gone or paused urges nobody."""
     ticket = unit.tickets.get(TicketId(message.event.ticket_id))
     unit.tickets.save(ticket.timed(message.event.milestone, None))
+
+
+def _urges_until(clock: SlaEvent) -> datetime | None:
+    """When it is due, or was: a missed promise urges until it is kept, a paused one does not."""
+    return clock.due_at if clock.state in (ClockState.RUNNING, ClockState.BREACHED) else None
 
 
 def assign_to(ticket: Ticket, member: str | None, unit: RoutingUnit, *, seed: str) -> None:
