@@ -20,7 +20,7 @@ from shared.directory import Directory
 from shared.events.envelope import Event, Outgoing, Received, rfc3339
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
-from shared.events.sla import SlaBreached, SlaWarning
+from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
     TicketClosed,
     TicketCreated,
@@ -97,6 +97,12 @@ class Say:
 
     def breached(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
         return self._say(SlaBreached, self._clock(ticket_id) | data)
+
+    def corrected(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
+        """Met half an hour after the start."""
+        return self._say(
+            SlaCorrected, self._clock(ticket_id) | {"state": "met", "elapsed_share": 0.0104} | data, occurred_at=self.at
+        )
 
     def paged(self, ref: str = REF, **data: Any) -> Received[Any]:
         return self._say(SafetyPageRequested, self._incident(ref) | data)

@@ -1,10 +1,13 @@
 """Which event leads to which message to whom (T1-T4, T6, R5, R8, S1, S4, S5, S9)."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from notifier.domain.audience import TEXTS, is_address, is_machine
+from notifier.domain.notification import State
 from shared.vocabulary import SUBCATEGORIES, Category, Subcategory
 
 FIRST_TEXTS = {
@@ -317,6 +320,84 @@ def test_a_warning_is_told_to_the_team_and_has_nothing_to_say_after_the_breach(o
     assert "has used 75% of the time for its initial response" in office.mail("sla_warning").body
     after = office.desk.verdict(warning.intent, None, now=office.now.advance(hours=48))
     assert (after.state, after.reason) == ("expired", "too_late")
+
+
+def sent(office: Any) -> None:
+    """Everything so far has gone out."""
+    for one in list(office.notifications._known.values()):
+        office.notifications.save(replace(one, state=State.SENT, attempts=1, next_look_at=None))
+
+
+def corrections(office: Any) -> list[tuple[str, str]]:
+    return [
+        (one.intent.recipient, one.state.value)
+        for one in office.notifications._known.values()
+        if one.intent.template == "sla_corrected"
+    ]
+
+
+def test_whoever_was_told_of_a_breach_that_is_withdrawn_is_told_so_once(office, say) -> None:
+    """HD-65: team and lead, whoever has the ticket now, and never the customer (L13)."""
+    breach = say.breached()
+    office.hear(say.created(), say.assigned(team="finance"), say.warned(threshold=0.9), breach)
+    sent(office)
+    office.hear(say.escalated(team="executive"), say.corrected(caused_by=breach.id))
+    assert corrections(office) == [("team/finance", "queued"), ("lead/finance", "queued")]
+    mail = office.mail("sla_corrected")
+    assert "about the target for its initial response no longer holds" in mail.body
+    assert "Now: met since 2026-03-03 15:00 UTC" in mail.body
+
+
+def test_what_was_not_sent_yet_of_a_withdrawn_breach_is_not_sent_any_more(office, say) -> None:
+    """HD-65: then there is nothing to take back (L13)."""
+    breach = say.breached()
+    office.hear(say.assigned(), breach, say.corrected(caused_by=breach.id))
+    assert corrections(office) == []
+    assert {one.state for one in office.notifications._known.values() if one.intent.alarm} == {State.SUPERSEDED}
+
+
+def test_what_may_have_arrived_is_taken_back_and_not_tried_again(office, say) -> None:
+    """HD-65: one try of the mail to the team has begun, that to the lead has not (L13)."""
+    breach = say.breached()
+    office.hear(say.assigned(), breach)
+    to_team, to_lead = (one for one in office.notifications._known.values() if one.intent.alarm)
+    office.notifications.save(replace(to_team, attempts=1))
+    office.hear(say.corrected(caused_by=breach.id))
+    assert corrections(office) == [("team/customer_service", "queued")]
+    assert office.notifications.find(to_team.id).state is State.SUPERSEDED
+    assert office.notifications.find(to_lead.id).state is State.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("correction", "is_withdrawn"),
+    [
+        ({"state": "met", "elapsed_share": 0.6}, True),
+        ({"state": "met", "elapsed_share": 0.75}, False),
+        ({"state": "paused", "elapsed_share": 0.6}, True),
+        ({"state": "running", "previous_due_at": "2026-03-05T15:00:00Z"}, True),
+        ({"state": "running"}, False),
+        ({"state": "breached"}, False),
+        ({"state": "met", "elapsed_share": 0.6, "cycle": 2}, False),
+        ({"state": "met", "elapsed_share": 0.6, "milestone": "resolution"}, False),
+    ],
+)
+def test_a_warning_is_withdrawn_when_its_share_was_not_reached_or_its_due_time_moved(
+    office, say, correction: dict[str, Any], is_withdrawn: bool
+) -> None:
+    """HD-65: 75 % were told of this clock (L10, L13)."""
+    office.hear(say.assigned(), say.warned())
+    sent(office)
+    office.hear(say.corrected(**correction))
+    assert bool(corrections(office)) is is_withdrawn
+
+
+def test_the_lead_hears_that_a_ticket_keeps_its_level(office, say) -> None:
+    """HD-65: an escalation is not undone by itself (R9)."""
+    breach = say.breached(milestone="escalation")
+    office.hear(say.assigned(), breach)
+    sent(office)
+    office.hear(say.corrected(milestone="escalation", state="cancelled", caused_by=breach.id))
+    assert "keeps its level until somebody lowers it" in office.mail("sla_corrected").body
 
 
 def test_everybody_on_duty_is_paged_once_however_many_roles_they_hold(office, say) -> None:

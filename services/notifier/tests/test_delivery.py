@@ -283,6 +283,20 @@ async def test_a_warning_that_comes_too_late_is_not_sent(replica, now, say) -> N
     assert await replica.states() == {"team_assigned": "sent", "sla_warning": "expired"}
 
 
+async def test_a_breach_that_was_sent_in_an_earlier_batch_is_taken_back(replica, say) -> None:
+    """HD-65: what was sent and what still waits is found in the table (L13)."""
+    breach = say.breached()
+    await replica.hear(say.assigned(), breach)
+    await replica.deliver()
+    correction = say.corrected(caused_by=breach.id)
+    await replica.hear(correction)
+    await replica.deliver()
+    assert [one.subject for one in replica.post.given].count(
+        "[Ticket #T-1] A target stands otherwise than we said"
+    ) == 2
+    assert (await replica.states())["sla_breached"] == "sent"
+
+
 async def test_what_was_overtaken_between_two_tries_is_not_tried_again(replica, now, say) -> None:
     """The incident was acknowledged (SN-10)."""
     replica.post.answers = [BUSY]

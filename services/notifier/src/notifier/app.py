@@ -16,6 +16,7 @@ from notifier.handlers import (
     on_routing_deescalated,
     on_routing_escalated,
     on_sla_breached,
+    on_sla_corrected,
     on_sla_warning,
     on_ticket_closed,
     on_ticket_created,
@@ -31,7 +32,7 @@ from notifier.timers import Deliveries
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
-from shared.events.sla import SlaBreached, SlaWarning
+from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
     TicketClosed,
     TicketCreated,
@@ -72,6 +73,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
     RoutingDeescalated: on_routing_deescalated,
     SlaWarning: on_sla_warning,
     SlaBreached: on_sla_breached,
+    SlaCorrected: on_sla_corrected,
     SafetyPageRequested: on_page_requested,
     SafetyIncidentAcknowledged: on_incident_acknowledged,
 }

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from notifier.domain import audience
-from notifier.domain.notification import GO, Audience, Intent, Notification, Reason, State, Verdict
+from notifier.domain.notification import GO, OPEN, Alarm, Audience, Intent, Notification, Reason, State, Verdict
 from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
 from shared.errors import UnknownTicket
@@ -22,7 +22,7 @@ from shared.events.notification import (
 )
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
-from shared.events.sla import SlaBreached, SlaWarning
+from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
     PersonKind,
     TicketClosed,
@@ -151,11 +151,13 @@ def on_sla_warning(message: Received[SlaWarning], unit: NotifierUnit) -> None:
     event = message.event
     ticket = unit.tickets.get(event.ticket_id)
     share = event.elapsed_share if event.threshold is None else event.threshold
+    alarm = Alarm(event.milestone, event.cycle, message.id, share)
     cause = _cause(message, message.id)
-    intents = audience.warned(
-        ticket, _team_of(ticket, unit), event.milestone, due_at=event.due_at, share=share, cause=cause
+    _tell(
+        audience.warned(ticket, _team_of(ticket, unit), alarm, due_at=event.due_at, share=share, cause=cause),
+        ticket,
+        unit,
     )
-    _tell(intents, ticket, unit)
 
 
 def on_sla_breached(message: Received[SlaBreached], unit: NotifierUnit) -> None:
@@ -163,8 +165,29 @@ def on_sla_breached(message: Received[SlaBreached], unit: NotifierUnit) -> None:
     event = message.event
     ticket = unit.tickets.get(event.ticket_id)
     cause = _cause(message, message.id)
-    intents = audience.breached(ticket, _team_of(ticket, unit), event.milestone, due_at=event.due_at, cause=cause)
-    _tell(intents, ticket, unit)
+    alarm = Alarm(event.milestone, event.cycle, message.id)
+    _tell(audience.breached(ticket, _team_of(ticket, unit), alarm, due_at=event.due_at, cause=cause), ticket, unit)
+
+
+def on_sla_corrected(message: Received[SlaCorrected], unit: NotifierUnit) -> None:
+    """What was said of a clock and does not hold any more is not sent, and who was told is told so (L13, HD-65)."""
+    event = message.event
+    clock = audience.CorrectedClock(
+        milestone=event.milestone,
+        cycle=event.cycle,
+        state=event.state,
+        at=message.occurred_at,
+        due_at=event.due_at,
+        is_due_otherwise=event.previous_due_at is not None,
+        share=event.elapsed_share,
+        withdrawn=event.caused_by,
+    )
+    withdrawn = [one for one in unit.notifications.of(event.ticket_id) if clock.withdraws(one.intent.alarm)]
+    ticket = unit.tickets.get(event.ticket_id)
+    _tell(audience.corrected(ticket, withdrawn, clock, _cause(message, message.id)), ticket, unit)
+    for notification in withdrawn:
+        if notification.state in OPEN:
+            _change(notification.superseded(Reason.OUTDATED), unit)
 
 
 def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit) -> None:

@@ -16,6 +16,7 @@ from notifier.domain.ticket import Ticket
 from shared.errors import TransientFailure
 from shared.events.envelope import Event, Received
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.sla import SlaCorrected
 from shared.events.ticket import PersonKind, TicketClosed, TicketMessageAdded, TicketReopened, TicketResolved
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.database import Connection
@@ -35,6 +36,7 @@ _LOCK_OPEN_OF_TICKETS = """
 select document from notification where ticket_id = any($1) and state in ('queued', 'sending', 'held', 'suppressed')
 order by id for update
 """
+_LOCK_OF_TICKETS = "select document from notification where ticket_id = any($1) order by id for update"
 _LOCK_OPEN_PAGES = """
 select document from notification where incident_ref = any($1) and state in ('queued', 'sending')
 order by id for update
@@ -118,10 +120,13 @@ class Notifications:
     def find(self, notification_id: str) -> Notification | None:
         return self._known.get(notification_id)
 
+    def of(self, about: str) -> list[Notification]:
+        """What was read or added about a ticket or an incident."""
+        return [self._known[one] for one in self._of[about]]
+
     def open_of(self, about: str) -> list[Notification]:
         """What may still go out about a ticket or an incident."""
-        found = (self._known[one] for one in self._of[about])
-        return [notification for notification in found if notification.state in OPEN]
+        return [notification for notification in self.of(about) if notification.state in OPEN]
 
     def add(self, notification: Notification) -> None:
         self._keep(notification)
@@ -134,6 +139,10 @@ class Notifications:
     async def read_open_of_tickets(self, connection: Connection, ticket_ids: Iterable[str]) -> None:
         if wanted := sorted(ticket_ids):
             self._read(await connection.fetch(_LOCK_OPEN_OF_TICKETS, wanted))
+
+    async def read_of_tickets(self, connection: Connection, ticket_ids: Iterable[str]) -> None:
+        if wanted := sorted(ticket_ids):
+            self._read(await connection.fetch(_LOCK_OF_TICKETS, wanted))
 
     async def read_open_pages(self, connection: Connection, incident_refs: Iterable[str]) -> None:
         if wanted := sorted(incident_refs):
@@ -206,7 +215,7 @@ class NotifierUnit(UnitOfWork):
         self._wake = wake
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
-        tickets, changing, incidents = set(), set(), set()
+        tickets, changing, corrected, incidents = set(), set(), set(), set()
         for message in messages:
             event = message.event
             if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
@@ -215,8 +224,11 @@ class NotifierUnit(UnitOfWork):
                 tickets.add(event.key)
                 if isinstance(event, TicketResolved | TicketReopened | TicketClosed | TicketMessageAdded):
                     changing.add(event.key)
+                elif isinstance(event, SlaCorrected):
+                    corrected.add(event.key)
         await self.tickets.read(self.connection, tickets)
-        await self.notifications.read_open_of_tickets(self.connection, changing)
+        await self.notifications.read_open_of_tickets(self.connection, changing - corrected)
+        await self.notifications.read_of_tickets(self.connection, corrected)
         await self.notifications.read_open_pages(self.connection, incidents)
 
     async def save(self) -> None:

@@ -15,13 +15,14 @@ of a safety ticket may be told: `facts.py`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeGuard
 
 from notifier.domain.notification import (
     GO,
     OPEN,
+    Alarm,
     Audience,
     Intent,
     Notification,
@@ -31,7 +32,7 @@ from notifier.domain.notification import (
     Verdict,
 )
 from notifier.domain.ticket import Cause, Occasion, Ticket, Trigger
-from shared.vocabulary import Criterion, Milestone, Subcategory, Team
+from shared.vocabulary import ClockState, Criterion, Milestone, Subcategory, Team
 
 Texts = tuple[Template, ...]
 
@@ -65,6 +66,7 @@ _CLAUSES = {
     Template.RIGHTS_HOLDER_CLAIM: ("T1", "T2", "T4"),
     Template.SLA_WARNING: ("L10",),
     Template.SLA_BREACHED: ("L10", "T6"),
+    Template.SLA_CORRECTED: ("L13",),
 }
 
 _ADDRESS = re.compile(r"[^\s\x00-\x1f\x7f<>,;:\"()\[\]\\@]{1,64}@[a-z0-9][a-z0-9.-]{0,252}", re.ASCII | re.IGNORECASE)
@@ -97,21 +99,67 @@ def escalated(ticket: Ticket, also_notified: Sequence[Team], criterion: Criterio
 
 
 def warned(
-    ticket: Ticket, team: Team, milestone: Milestone, *, due_at: datetime, share: float, cause: Cause
+    ticket: Ticket, team: Team, alarm: Alarm, *, due_at: datetime, share: float, cause: Cause
 ) -> tuple[Intent, ...]:
     """The team is warned (L10); once the target is missed the warning has nothing to say any more."""
-    facts = _target(milestone, due_at) | {"share": f"{share:.0%}"}
+    facts = _target(alarm.milestone, due_at) | {"share": f"{share:.0%}"}
     warning = _to_staff(ticket, Audience.TEAM, team, Template.SLA_WARNING, facts, cause)
-    return (replace(warning, valid_until=due_at),)
+    return (replace(warning, alarm=alarm, valid_until=due_at),)
 
 
-def breached(ticket: Ticket, team: Team, milestone: Milestone, *, due_at: datetime, cause: Cause) -> tuple[Intent, ...]:
+def breached(ticket: Ticket, team: Team, alarm: Alarm, *, due_at: datetime, cause: Cause) -> tuple[Intent, ...]:
     """A missed target is told to the team and to its lead at once (T6)."""
-    facts = _target(milestone, due_at)
+    facts = _target(alarm.milestone, due_at)
     return tuple(
-        _to_staff(ticket, audience, team, Template.SLA_BREACHED, facts, cause)
+        replace(_to_staff(ticket, audience, team, Template.SLA_BREACHED, facts, cause), alarm=alarm)
         for audience in (Audience.TEAM, Audience.LEAD)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedClock:
+    """A clock as it stands after a correction, and the event that this withdrew (L13)."""
+
+    milestone: Milestone
+    cycle: int
+    state: ClockState
+    at: datetime
+    due_at: datetime
+    is_due_otherwise: bool
+    share: float
+    withdrawn: str | None
+
+    def withdraws(self, alarm: Alarm | None) -> bool:
+        """Whether what was said of it no longer holds: its breach, or a warning of a share that was not reached or is due
+        at another time."""
+        if alarm is None or (alarm.milestone, alarm.cycle) != (self.milestone, self.cycle):
+            return False
+        if alarm.share is None:
+            return alarm.event_id == self.withdrawn
+        if self.state is ClockState.RUNNING:
+            return self.is_due_otherwise
+        return self.state is not ClockState.BREACHED and alarm.share > self.share
+
+    @property
+    def standing(self) -> str:
+        """In words; what a clock of escalation raised is lowered by a person alone (R9, HD-65)."""
+        if self.state is ClockState.RUNNING:
+            return f"due {_minute(self.due_at)}"
+        words = f"{self.state.value} since {_minute(self.at)}"
+        if self.milestone is Milestone.ESCALATION:
+            words += ". If it raised the ticket, the ticket keeps its level until somebody lowers it"
+        return words
+
+
+def corrected(
+    ticket: Ticket, withdrawn: Iterable[Notification], clock: CorrectedClock, cause: Cause
+) -> tuple[Intent, ...]:
+    """Whoever was told what no longer holds of a clock is told so once, however much that was (L13)."""
+    facts = _milestone(clock.milestone) | {"standing": clock.standing}
+    told = dict.fromkeys(
+        (one.intent.audience, Team(one.intent.facts["team"])) for one in withdrawn if one.may_have_arrived
+    )
+    return tuple(_to_staff(ticket, audience, team, Template.SLA_CORRECTED, facts, cause) for audience, team in told)
 
 
 def pages(
@@ -236,7 +284,11 @@ def _to_staff(
 
 
 def _target(milestone: Milestone, due_at: datetime) -> dict[str, str]:
-    return {"milestone": milestone.value.replace("_", " "), "due_at": _minute(due_at)}
+    return _milestone(milestone) | {"due_at": _minute(due_at)}
+
+
+def _milestone(milestone: Milestone) -> dict[str, str]:
+    return {"milestone": milestone.value.replace("_", " ")}
 
 
 def _minute(instant: datetime) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 from notifier.domain.ticket import CLAIMS, REPORTED
 from shared.errors import Refusal
+from shared.vocabulary import Milestone
 
 ESCALATED_TO_LEGAL = "escalated_to_legal"
 WHAT_WAS_DONE = frozenset((*CLAIMS, ESCALATED_TO_LEGAL))
@@ -29,6 +30,7 @@ class Template(StrEnum):
     TEAM_ESCALATED = "team_escalated"
     SLA_WARNING = "sla_warning"
     SLA_BREACHED = "sla_breached"
+    SLA_CORRECTED = "sla_corrected"
     PAGE = "page"
 
 
@@ -104,6 +106,16 @@ class NotMissing(Refusal):
     clause = "T2"
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What was said of a clock: by which event, and of a warning at which share of the target."""
+
+    milestone: Milestone
+    cycle: int
+    event_id: str
+    share: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """That one recipient is to be told one thing on one occasion.
@@ -121,6 +133,7 @@ class Intent:
     incident_ref: str | None = None
     epoch: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    alarm: Alarm | None = None
     valid_until: datetime | None = None
     correlation_id: str = ""
     channel: Channel = Channel.EMAIL
@@ -160,6 +173,11 @@ class Notification:
     def of(cls, notification_id: str, intent: Intent, verdict: Verdict, now: datetime) -> Self:
         blank = cls(id=notification_id, intent=intent, created_at=now, state=State.QUEUED)
         return blank.under(verdict, now)
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether its recipient may know of it; of one that failed for good nobody does."""
+        return self.state is State.SENT or (self.state in OPEN and self.attempts > 0)
 
     @property
     def is_urgent(self) -> bool:

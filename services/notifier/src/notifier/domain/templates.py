@@ -31,6 +31,7 @@ PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.TEAM_ESCALATED: ("reference", "ticket_number", "team_name", "about", "level", "reason"),
     Template.SLA_WARNING: ("reference", "ticket_number", "team_name", "about", "milestone", "share", "due_at"),
     Template.SLA_BREACHED: ("reference", "ticket_number", "team_name", "about", "milestone", "due_at"),
+    Template.SLA_CORRECTED: ("reference", "ticket_number", "team_name", "about", "milestone", "standing"),
     Template.PAGE: ("heading", "incident", "severity", "paged_at"),
 }
 """What each text prints."""
