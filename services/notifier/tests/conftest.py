@@ -18,7 +18,7 @@ from notifier.handlers import SAFETY_BRIDGE
 from notifier.store import Notifications, NotifierUnit, Tickets
 from shared.directory import Directory
 from shared.events.envelope import Event, Outgoing, Received, rfc3339
-from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
 from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
@@ -91,6 +91,10 @@ class Say:
 
     def deescalated(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
         return self._say(RoutingDeescalated, self._move(ticket_id, from_level=2, to_level=1, team="finance") | data)
+
+    def refused(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
+        plain = {"ticket_id": ticket_id, "request_id": "e-1", "clause": "C3", "reason_code": "merged_in_a_circle"}
+        return self._say(RoutingRefused, plain | data)
 
     def warned(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
         return self._say(SlaWarning, self._clock(ticket_id) | {"threshold": 0.75} | data)

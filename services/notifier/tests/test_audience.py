@@ -234,6 +234,26 @@ def test_a_closed_ticket_is_not_written_to(office, say) -> None:
     assert {one.reason for one in office.told_to("customer")} == {"ticket_closed"}
 
 
+@pytest.mark.parametrize("comes_first", ["closed", "refused"])
+def test_merges_in_a_circle_are_told_to_those_who_triage_and_the_ticket_stays_open(office, say, comes_first) -> None:
+    """HD-30: the two topics come in either order, and the customer is still written to (C3)."""
+    closed = say.closed()
+    refused = say.refused(request_id=closed.id)
+    office.hear(say.created(), say.assigned(team="finance"))
+    office.hear(*((closed, refused) if comes_first == "closed" else (refused, closed)))
+    alarms = [one for one in office.notifications._known.values() if one.intent.template == "merge_circle"]
+    assert [one.intent.recipient for one in alarms] == ["team/customer_service", "lead/customer_service"]
+    assert "merged into another one" in office.mail("merge_circle").body
+    office.hear(say.resolved())
+    assert office.customer()["resolution"] == "queued"
+
+
+def test_nothing_is_told_of_other_refusals(office, say) -> None:
+    """They are the answer to whoever asked (E7)."""
+    office.hear(say.created(), say.assigned(), say.refused(reason_code="not_lower"))
+    assert "merge_circle" not in {one.intent.template for one in office.notifications._known.values()}
+
+
 def test_a_safety_ticket_does_not_close_like_spam(office, say) -> None:
     """Closing is refused there (S1): what a person may release stays."""
     office.hear(say.created(), say.assigned("privacy_concern"), say.closed())

@@ -1,6 +1,7 @@
 """What each event makes the router say. Every event is delivered twice (see `Router`): the second changes nothing."""
 
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -358,6 +359,28 @@ def test_a_closed_ticket_still_hears_what_comes_later(router) -> None:
     assert router.handle(TicketClosed, reason="duplicate", into="T-0") == []
     assert router.ticket().closed_at == AT
     assert names(router.handle(TicketSignalsAdded, signals=["needs_code_fix"])) == ["RoutingEscalated"]
+
+
+@pytest.mark.parametrize("order", list(permutations(["AB", "BC", "CA"])))
+def test_merges_in_a_circle_end_with_people_and_an_open_ticket(router, order: tuple[str, ...]) -> None:
+    """HD-30: in whatever order, the first by name stays open, and the closing of that one is what is refused (C3)."""
+    for ticket_id in "ABC":
+        router.handle(TicketCreated, ticket_id=ticket_id)
+    said = []
+    for ticket_id, into in order:
+        said += router.handle(TicketClosed, ticket_id=ticket_id, reason="merged", into=into)
+    [refused] = said
+    assert isinstance(refused, RoutingRefused)
+    assert (refused.ticket_id, refused.clause, refused.reason_code) == ("A", "C3", "merged_in_a_circle")
+    assert [router.ticket(ticket_id).is_open for ticket_id in "ABC"] == [True, False, False]
+
+
+def test_a_ticket_merged_into_itself_stays_open(router) -> None:
+    """HD-30: the smallest circle."""
+    router.handle(TicketCreated)
+    [refused] = router.handle(TicketClosed, reason="merged", into="T-1")
+    assert refused.reason_code == "merged_in_a_circle"
+    assert router.ticket().is_open
 
 
 def test_a_safety_ticket_is_not_closed(router) -> None:

@@ -11,7 +11,7 @@ from router.handlers.tickets import SAFETY_BRIDGE, on_ticket_created
 from router.store import RoutedTickets
 from shared.errors import TransientFailure
 from shared.events.envelope import rfc3339
-from shared.events.ticket import TicketCreated, TicketResolved, TicketRestricted, TicketSignalsAdded
+from shared.events.ticket import TicketClosed, TicketCreated, TicketResolved, TicketRestricted, TicketSignalsAdded
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
 from shared.testing.builders import ticket_data, wire
@@ -194,3 +194,14 @@ async def test_a_ticket_restricted_later_is_named_nowhere_and_its_words_are_gone
     assert (await tickets.history("T-2"))[-1]["related"] == []
     async with service.database.connection() as connection:
         assert await connection.fetchval(explained) == 0
+
+
+async def test_a_circle_of_merges_is_found_over_batches(service) -> None:
+    """HD-30: each merge comes in a batch of its own, and the chain is read from the table; one event, one open ticket."""
+    tickets = [f"T-{number}" for number in range(1, 6)]
+    await service.handle(*(created(one) for one in tickets))
+    for one, into in zip(reversed(tickets), [tickets[0], *reversed(tickets[1:])], strict=True):
+        await service.handle(wire(TicketClosed, ticket_data("closed", one, reason="merged", into=into)))
+    assert [one for one in tickets if (await found(service, one)).is_open] == ["T-1"]
+    refused = await service.rows("select payload from outbox where position('refused'::bytea in headers) > 0")
+    assert [json.loads(row["payload"])["reason_code"] for row in refused] == ["merged_in_a_circle"]

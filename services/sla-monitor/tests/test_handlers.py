@@ -1,6 +1,7 @@
 """Events in, clock events out. In memory; every event is delivered twice (see conftest)."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -188,15 +189,28 @@ def test_what_the_customer_writes_after_merges_lands_on_the_ticket_that_goes_on(
     assert {(type(event), event.ticket_id, event.cycle) for event in said} == {(SlaResumed, "A", 2)}
 
 
-def test_in_a_circle_of_merges_nobody_goes_on(monitor: Monitor) -> None:
-    """HD-30: A into B and B into A: both are closed, and a message to either ends and is heard by none."""
+@pytest.mark.parametrize("order", list(permutations(["AB", "BC", "CA"])))
+def test_in_a_circle_of_merges_the_first_by_name_goes_on(monitor: Monitor, order: tuple[str, ...]) -> None:
+    """HD-30: A into B, B into C and C into A, in whatever order: A's clocks run, and an answer to any of them is A's."""
+    for ticket_id in "ABC":
+        routed(monitor, ticket_id)
+    for minute, (ticket_id, into) in enumerate(order, start=1):
+        closed_at = AT + minute * MINUTE
+        monitor.handle(TicketClosed, ticket_id=ticket_id, reason="merged", into=into, occurred_at=closed_at)
+    met = monitor.handle(TicketMessageAdded, ticket_id="C", occurred_at=AT + 5 * MINUTE)
+    assert [(type(event), event.ticket_id, event.milestone) for event in met] == [
+        (SlaMet, "A", Milestone.INITIAL_RESPONSE)
+    ]
+    for ticket_id, last in {"A": SlaBreached, "B": SlaCancelled, "C": SlaCancelled}.items():
+        monitor.look(AT + timedelta(days=30), ticket_id)
+        told = [one.wire_type for one in monitor.unit.emitted if one.key == ticket_id]
+        assert told[-1] == last.wire_type
+
+
+def test_a_ticket_merged_into_itself_stays_as_it_is(monitor: Monitor) -> None:
+    """HD-30: the smallest circle."""
     routed(monitor, "A")
-    routed(monitor, "B")
-    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + MINUTE)
-    monitor.handle(TicketClosed, ticket_id="A", reason="merged", into="B", occurred_at=AT + 2 * MINUTE)
-    for ticket_id in "AB":
-        assert monitor.handle(TicketMessageAdded, ticket_id=ticket_id, occurred_at=AT + 3 * MINUTE) == []
-        assert monitor.look(AT + timedelta(days=30), ticket_id) == []
+    assert monitor.handle(TicketClosed, ticket_id="A", reason="merged", into="A", occurred_at=AT + MINUTE) == []
 
 
 def test_a_safety_ticket_is_not_merged_into_an_ordinary_one_but_the_other_way_round(monitor: Monitor) -> None:

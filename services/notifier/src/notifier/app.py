@@ -15,6 +15,7 @@ from notifier.handlers import (
     on_routing_assigned,
     on_routing_deescalated,
     on_routing_escalated,
+    on_routing_refused,
     on_sla_breached,
     on_sla_corrected,
     on_sla_warning,
@@ -30,7 +31,7 @@ from notifier.settings import NotifierSettings, mailbox, smtp_server
 from notifier.store import NotifierUnit
 from notifier.timers import Deliveries
 from shared.events.envelope import Event, Received
-from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
 from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
@@ -71,6 +72,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
     RoutingAssigned: on_routing_assigned,
     RoutingEscalated: on_routing_escalated,
     RoutingDeescalated: on_routing_deescalated,
+    RoutingRefused: on_routing_refused,
     SlaWarning: on_sla_warning,
     SlaBreached: on_sla_breached,
     SlaCorrected: on_sla_corrected,

@@ -20,7 +20,7 @@ from shared.events.notification import (
     NotificationSuperseded,
     NotificationSuppressed,
 )
-from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
 from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
@@ -36,6 +36,9 @@ from shared.vocabulary import Hint, Team
 
 ACKNOWLEDGED = "acknowledged"
 """How the handling of an incident stands once every role that has to has acknowledged it."""
+
+MERGED_IN_A_CIRCLE = "merged_in_a_circle"
+"""Why the router refuses a merge (HD-30)."""
 
 _OF_MACHINES = (Hint.MACHINE_MAIL, Hint.LOOP)
 
@@ -95,7 +98,7 @@ def on_ticket_message_added(message: Received[TicketMessageAdded], unit: Notifie
 def on_ticket_closed(message: Received[TicketClosed], unit: NotifierUnit) -> None:
     """Nobody is written to any more about spam, duplicates and what was withdrawn; safety tickets do not close so (S1)."""
     ticket = _created(message.event.ticket_id, unit)
-    if ticket.is_safety:
+    if ticket.is_safety or ticket.stays_open == message.id:
         return
     unit.tickets.save(replace(ticket, closed=True))
     for notification in unit.notifications.open_of(ticket.id):
@@ -144,6 +147,16 @@ def on_routing_deescalated(message: Received[RoutingDeescalated], unit: Notifier
     ticket = _moved(message.event, unit)
     unit.tickets.save(ticket)
     _tell(audience.assigned(ticket, (), _cause(message, message.event.decision_id)), ticket, unit)
+
+
+def on_routing_refused(message: Received[RoutingRefused], unit: NotifierUnit) -> None:
+    """Of what was refused one thing is told: a ticket that stays open because merges ran in a circle (HD-30)."""
+    event = message.event
+    if event.reason_code == MERGED_IN_A_CIRCLE:
+        ticket = replace(unit.tickets.get(event.ticket_id), closed=False, stays_open=event.request_id)
+        unit.tickets.save(ticket)
+        triage = unit.desk.policy.routing.triage.team
+        _tell(audience.merged_in_a_circle(ticket, triage, _cause(message, event.request_id)), ticket, unit)
 
 
 def on_sla_warning(message: Received[SlaWarning], unit: NotifierUnit) -> None:

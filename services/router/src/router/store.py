@@ -19,7 +19,7 @@ from router.domain.ticket import Decision, Ticket
 from shared.errors import TransientFailure, UnknownTicket
 from shared.events.envelope import SAFETY_BRIDGE, Event, Received
 from shared.events.routing import RoutingEvent
-from shared.events.ticket import TicketCreated
+from shared.events.ticket import TicketClosed, TicketCreated
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Policy, Several
 from shared.runtime.database import Connection, Database
@@ -213,6 +213,21 @@ class Tickets:
             raise UnknownTicket
         return ticket
 
+    def circle(self, ticket: Ticket) -> list[Ticket]:
+        """The tickets that were merged into one another up to this one again; empty where the chain has an end (HD-30)."""
+        chain = [ticket]
+        while (merge := chain[-1].merge) is not None and (known := self._tickets.get(merge.into)) is not None:
+            if known.ticket_id == ticket.ticket_id:
+                return chain
+            if known in chain:
+                break
+            chain.append(known)
+        return []
+
+    def missing(self) -> set[TicketId]:
+        """What tickets in hand were merged into and is not in hand."""
+        return {one.merge.into for one in self._tickets.values() if one.merge is not None} - self._tickets.keys()
+
     def forget(self, hidden: TicketId) -> None:
         """From now on the others do not name a ticket that was restricted (S9)."""
         for ticket_id, ticket in self._tickets.items():
@@ -270,7 +285,13 @@ class RoutingUnit(UnitOfWork):
         if not ids:
             return
         await self._load_sightings(messages, ids)
-        await self.load_tickets(ids | self.sightings.others(self.policy))
+        asked: set[str] = set()
+        into = {into for one in messages if isinstance(one.event, TicketClosed) and (into := one.event.into)}
+        ahead = ids | self.sightings.others(self.policy) | into
+        while ahead:
+            await self.load_tickets(ahead)
+            asked |= ahead
+            ahead = self.tickets.missing() - asked if into else set()
 
     async def load_tickets(self, ids: Iterable[str]) -> None:
         """Read and lock these tickets, in the order of their ids."""

@@ -206,14 +206,27 @@ class Tickets:
         return ticket
 
     def with_heir(self, ticket: Ticket) -> list[Ticket]:
-        """The ticket, and the one that goes on after all its merges; in a circle of merges nobody does (HD-30)."""
-        seen, heir = {ticket.ticket_id}, ticket
-        while heir.merged_into is not None and (known := self._tickets.get(heir.merged_into)) is not None:
-            if known.ticket_id in seen:
-                return [ticket]
-            seen.add(known.ticket_id)
-            heir = known
-        return [ticket] if heir is ticket else [ticket, heir]
+        """The ticket, and the one that goes on after all its merges (HD-30)."""
+        chain = self._chain(ticket)
+        return [ticket] if len(chain) == 1 else [ticket, chain[-1]]
+
+    def circle(self, ticket: Ticket) -> list[Ticket]:
+        """The tickets that were merged into one another up to this one again; empty where the chain has an end (HD-30)."""
+        chain = self._chain(ticket)
+        return chain if chain[-1].merged_into == ticket.ticket_id else []
+
+    def missing(self) -> set[str]:
+        """What tickets in hand were merged into and is not in hand."""
+        into = {ticket.merged_into for ticket in self._tickets.values() if ticket.merged_into is not None}
+        return into - self._tickets.keys()
+
+    def _chain(self, ticket: Ticket) -> list[Ticket]:
+        chain = [ticket]
+        while (into := chain[-1].merged_into) is not None and (known := self._tickets.get(into)) is not None:
+            if any(one is known for one in chain):
+                break
+            chain.append(known)
+        return chain
 
     def save(self, ticket: Ticket, outlook: Outlook) -> None:
         """Keep a ticket, and what time alone will change of it."""
@@ -271,7 +284,11 @@ class SlaUnit(UnitOfWork):
         ids |= {
             into for message in messages if isinstance(message.event, TicketClosed) and (into := message.event.into)
         }
-        await self.load_tickets(_LOAD, list(ids))
+        asked: set[str] = set()
+        while ids:  # once more only where a merge was committed since the query began
+            await self.load_tickets(_LOAD, list(ids))
+            asked |= ids
+            ids = self.tickets.missing() - asked
 
     async def load_tickets(self, query: str, *values: object) -> list[Ticket]:
         """Read and lock tickets, with the rules that their clocks run by."""

@@ -67,6 +67,7 @@ _CLAUSES = {
     Template.SLA_WARNING: ("L10",),
     Template.SLA_BREACHED: ("L10", "T6"),
     Template.SLA_CORRECTED: ("L13",),
+    Template.MERGE_CIRCLE: ("C3",),
 }
 
 _ADDRESS = re.compile(r"[^\s\x00-\x1f\x7f<>,;:\"()\[\]\\@]{1,64}@[a-z0-9][a-z0-9.-]{0,252}", re.ASCII | re.IGNORECASE)
@@ -112,6 +113,14 @@ def breached(ticket: Ticket, team: Team, alarm: Alarm, *, due_at: datetime, caus
     facts = _target(alarm.milestone, due_at)
     return tuple(
         replace(_to_staff(ticket, audience, team, Template.SLA_BREACHED, facts, cause), alarm=alarm)
+        for audience in (Audience.TEAM, Audience.LEAD)
+    )
+
+
+def merged_in_a_circle(ticket: Ticket, triage: Team, cause: Cause) -> tuple[Intent, ...]:
+    """Those who triage, and their lead, decide which ticket goes on (HD-30)."""
+    return tuple(
+        _to_staff(ticket, audience, triage, Template.MERGE_CIRCLE, {}, cause)
         for audience in (Audience.TEAM, Audience.LEAD)
     )
 

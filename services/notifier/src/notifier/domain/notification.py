@@ -31,6 +31,7 @@ class Template(StrEnum):
     SLA_WARNING = "sla_warning"
     SLA_BREACHED = "sla_breached"
     SLA_CORRECTED = "sla_corrected"
+    MERGE_CIRCLE = "merge_circle"
     PAGE = "page"
 
 

@@ -32,6 +32,7 @@ PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.SLA_WARNING: ("reference", "ticket_number", "team_name", "about", "milestone", "share", "due_at"),
     Template.SLA_BREACHED: ("reference", "ticket_number", "team_name", "about", "milestone", "due_at"),
     Template.SLA_CORRECTED: ("reference", "ticket_number", "team_name", "about", "milestone", "standing"),
+    Template.MERGE_CIRCLE: ("reference", "ticket_number", "team_name", "about"),
     Template.PAGE: ("heading", "incident", "severity", "paged_at"),
 }
 """What each text prints."""

@@ -91,6 +91,8 @@ class Ticket:
     """Who else was told of the decision in force."""
     restricted: bool = False
     closed: bool = False
+    stays_open: str | None = None
+    """The closing that was refused because merges ran in a circle (HD-30)."""
     written_by_machine: bool = False
     """Whether the router took it for a machine's mail: an answer would only be answered (HD-63)."""
     claimed: bool = False

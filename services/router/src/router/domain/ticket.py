@@ -90,6 +90,13 @@ class CriterionOfAnotherCategory(Refusal):
     clause = "E7"
 
 
+class MergedInACircle(Refusal):
+    """Tickets were merged into one another until none was left: the first by name stays open, and people decide."""
+
+    slug = "merged-in-a-circle"
+    clause = "C3"
+
+
 class ReopenedTooLate(Refusal):
     """A resolved ticket is reopened within seven days; later, upstream opens a new one that follows it."""
 
@@ -104,6 +111,14 @@ class Decision:
     id: str
     number: int
     placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Into which ticket, by which event."""
+
+    into: TicketId
+    closed_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +139,7 @@ class Ticket:
     restricted: bool = False
     resolved_at: datetime | None = None
     closed_at: datetime | None = None
+    merge: Merge | None = None
     decision: Decision | None = None
     raised_at: datetime | None = None
     """When it last rose; an escalation clock that started before is void (E9)."""
@@ -381,14 +397,17 @@ class Ticket:
             raise ReopenedTooLate
         return replace(self, resolved_at=None, waits_for_customer=False)
 
-    def closed(self, at: datetime) -> Self:
+    def closed(self, at: datetime, merge: Merge | None = None) -> Self:
         """
         Raises:
             SafetyStands: safety tickets are not closed as spam, duplicate, merged or withdrawn (S1).
         """
         if self.classification.category is Category.SAFETY:
             raise SafetyStands
-        return replace(self, closed_at=at)
+        return replace(self, closed_at=at, merge=merge)
+
+    def not_merged(self) -> Self:
+        return replace(self, closed_at=None, merge=None)
 
     def _classified(self, classification: Classification, **changes: Any) -> Self:
         """A ticket that changes its category enters anew: what a person lowered no longer counts (R9)."""

@@ -15,7 +15,7 @@ from router.domain.company import Kind, Sighting, fingerprint, suggestions, toge
 from router.domain.escalation import Met, criterion_of
 from router.domain.machine import is_machine_mail
 from router.domain.routing import Change, change
-from router.domain.ticket import PERSISTS, Decision, Ticket
+from router.domain.ticket import PERSISTS, Decision, Merge, MergedInACircle, Ticket
 from router.store import Feedback, RoutingUnit
 from shared.errors import DeadLetterCode, InvalidMessage, Refusal
 from shared.events.envelope import SAFETY_BRIDGE, Event, Received
@@ -187,9 +187,19 @@ def on_ticket_reopened(message: Received[TicketReopened], unit: RoutingUnit) -> 
 
 @refusable
 def on_ticket_closed(message: Received[TicketClosed], unit: RoutingUnit) -> None:
-    """Recorded; refused on safety tickets (S1). Facts that come later are still handled."""
-    ticket = unit.tickets.get(TicketId(message.event.ticket_id))
-    unit.tickets.save(ticket.closed(message.occurred_at))
+    """Recorded; refused on safety tickets (S1). Facts that come later are still handled.
+
+    In a circle of merges the first ticket by name stays open, and people are told (HD-30).
+    """
+    into = message.event.into
+    merge = Merge(TicketId(into), message.id) if into is not None else None
+    ticket = unit.tickets.get(TicketId(message.event.ticket_id)).closed(message.occurred_at, merge)
+    unit.tickets.save(ticket)
+    if circle := unit.tickets.circle(ticket):
+        first = min(circle, key=lambda one: one.ticket_id)
+        unit.tickets.save(first.not_merged())
+        if first.merge is not None:
+            _refuse(MergedInACircle(), message, unit, of=(first.ticket_id, first.merge.closed_by))
 
 
 def on_ticket_restricted(message: Received[TicketRestricted], unit: RoutingUnit) -> None:
@@ -470,16 +480,20 @@ def _moved(
     }
 
 
-def _refuse(refusal: Refusal, message: Received[Any], unit: RoutingUnit) -> None:
+def _refuse(
+    refusal: Refusal, message: Received[Any], unit: RoutingUnit, *, of: tuple[TicketId, str] | None = None
+) -> None:
+    """Refuse what the message asks, or what another event asked of another ticket."""
     clause = refusal.clause or "E7"
+    ticket_id, request_id = of or (message.event.ticket_id, message.id)
     unit.emit(
         RoutingRefused(
-            ticket_id=message.event.ticket_id,
+            ticket_id=ticket_id,
             occurred_at=message.occurred_at,
             emitted_at=unit.now,
             clauses=(clause,),
             policy_version=unit.policy.version,
-            request_id=message.id,
+            request_id=request_id,
             clause=clause,
             reason_code=refusal.slug.replace("-", "_"),
         ),

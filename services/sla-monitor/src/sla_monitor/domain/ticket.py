@@ -55,6 +55,11 @@ class Ticket:
             if self.terms is not None and fact.kind in (FactKind.ROUTED, FactKind.TIER_CHANGED):
                 self._follow_facts(self.terms)
 
+    def stay_open(self) -> None:
+        """It was not merged after all, nor closed."""
+        self.merged_into = None
+        self.facts = [fact for fact in self.facts if fact.kind is not FactKind.CLOSED]
+
     def is_routed(self) -> bool:
         return self.terms is not None and not self.terms.provisional
 

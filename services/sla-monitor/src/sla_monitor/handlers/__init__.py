@@ -112,11 +112,16 @@ def on_ticket_reopened(message: Received[TicketReopened], unit: SlaUnit) -> None
 
 
 def on_ticket_closed(message: Received[TicketClosed], unit: SlaUnit) -> None:
-    """Cancels what runs; not on safety tickets (S1). Merged, its answers count for the ticket that goes on (HD-29)."""
+    """Cancels what runs; not on safety tickets (S1). Merged, its answers count for the ticket that goes on (HD-29); in a circle
+    of merges that is the first by name, whatever the order in which they came (HD-30)."""
     ticket = unit.tickets.get(message.event.ticket_id)
     ticket.add(_fact(message, FactKind.CLOSED, reason=message.event.reason))
     if message.event.into is not None and not ticket.is_of_safety():
         ticket.merged_into = message.event.into
+        if circle := unit.tickets.circle(ticket):
+            first = min(circle, key=lambda one: one.ticket_id)
+            first.stay_open()
+            settle(first, unit)
         for heir in unit.tickets.with_heir(ticket)[1:]:
             for said in (fact for fact in ticket.facts if fact.kind in _SAID):
                 heir.add(said)
