@@ -287,11 +287,11 @@ class RoutingUnit(UnitOfWork):
         await self._load_sightings(messages, ids)
         asked: set[str] = set()
         into = {into for one in messages if isinstance(one.event, TicketClosed) and (into := one.event.into)}
-        ahead = ids | self.sightings.others(self.policy) | into
+        ahead: set[str] = {*ids, *self.sightings.others(self.policy), *into}
         while ahead:
             await self.load_tickets(ahead)
             asked |= ahead
-            ahead = self.tickets.missing() - asked if into else set()
+            ahead = {*(self.tickets.missing() - asked)} if into else set()
 
     async def load_tickets(self, ids: Iterable[str]) -> None:
         """Read and lock these tickets, in the order of their ids."""
