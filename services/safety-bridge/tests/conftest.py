@@ -13,9 +13,10 @@ import httpx2
 import pytest
 
 from deploy.engines import Engines
-from safety_bridge import handlers
+from safety_bridge import commands, handlers
 from safety_bridge.app import SUBSCRIPTIONS, build
-from safety_bridge.domain.incident import Incident
+from safety_bridge.domain import deadlines
+from safety_bridge.domain.incident import Actor, Incident
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import Incidents, SafetyUnit
 from shared.errors import DeadLetterCode
@@ -32,6 +33,11 @@ from shared.testing.builders import wire
 from shared.testing.time import FakeNow
 
 EVERYBODY = frozenset({"primary", "secondary", "lead", "safety_team", "legal_compliance", "last_responder"})
+STAFF = {f"{role}-{number}": frozenset({role}) for role in EVERYBODY for number in (1, 2)} | {
+    "support-1": frozenset({"primary"}),
+    "nobody-1": frozenset(),
+}
+"""Two people of each role."""
 
 
 class MemoryUnit(SafetyUnit):
@@ -52,11 +58,19 @@ class Bridge:
         self.now = FakeNow()
         self.policy = policy
         self.reachable = EVERYBODY
+        self.environment: str | None = None
         self.incidents = Incidents()
         self.told: list[Outgoing] = []
 
     def unit(self) -> MemoryUnit:
-        unit = MemoryUnit(None, self.now(), policy=self.policy, reachable=self.reachable)
+        unit = MemoryUnit(
+            None,
+            self.now(),
+            policy=self.policy,
+            reachable=self.reachable,
+            staff=STAFF,
+            environment=self.environment,
+        )
         unit.incidents = self.incidents
         return unit
 
@@ -78,24 +92,27 @@ class Bridge:
 
     async def acknowledge(self, role: str = "support", *, ref: str = "", epoch: int = 0) -> list[Outgoing]:
         """Somebody acknowledges; where not said otherwise, the only incident in its current epoch."""
-        unit = self.unit()
-        known = self.incident(ref)
-        handlers.acknowledge_incident(known, unit, epoch=epoch or known.epoch, actor_id=f"{role}-1", actor_role=role)
-        return await self._done(unit)
+        return await self.do(commands.acknowledge, f"{role}-1", role, ref=ref, epoch=epoch)
 
     async def raise_it(self, **what: Any) -> list[Outgoing]:
+        return await self.do(commands.raise_, "lead-1", "support", **what)
+
+    async def do(
+        self, command: Any, person: str, role: str, *what: Any, ref: str = "", epoch: int = 0, **more: Any
+    ) -> list[Outgoing]:
+        """A person commands something; where not said otherwise, of the only incident in its current epoch."""
         unit = self.unit()
-        known = self.incident()
-        what = {"epoch": known.epoch, "severity": None, "incident_class": None} | what
-        handlers.raise_incident(known, unit, actor_id="lead-1", actor_role="support", **what)
+        known = self.incident(ref)
+        command(known, unit, *what, epoch=epoch or known.epoch, actor=Actor(person, role), **more)
         return await self._done(unit)
 
     async def look(self) -> list[Outgoing]:
-        """The timer looks for pages that are due."""
+        """The timer looks for what is due."""
         unit = self.unit()
         for incident in self.all():
-            if incident.next_page_at is not None and incident.next_page_at <= self.now():
-                handlers.page(incident, unit)
+            due_at = deadlines.next_look_at(incident, self.policy)
+            if due_at is not None and due_at <= self.now():
+                handlers.look(incident, unit)
         return await self._done(unit)
 
     def all(self) -> list[Incident]:
@@ -152,7 +169,7 @@ class Service:
         self.app.api.state.started = True
         transport = httpx2.ASGITransport(self.app.api)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://safety-bridge")
-        make = partial(SafetyUnit, policy=policy, reachable=EVERYBODY)
+        make = partial(SafetyUnit, policy=policy, reachable=EVERYBODY, staff=STAFF)
         self.units = UnitsOfWork(self.databases[0], make, now=self.now, wake=lambda lane: None)
 
     async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> None:

@@ -8,8 +8,9 @@ from safety_bridge.timers import page_who_is_due
 from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyMandatoryReportTriggered
 
 CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
-SUPPORT = {"id": "sam", "role": "support"}
-LEGAL = {"id": "lea", "role": "legal_compliance"}
+SUPPORT = {"id": "on-call-1", "role": "support"}
+LEGAL = {"id": "legal-compliance-1", "role": "legal_compliance"}
+SAFETY = {"id": "safety-1", "role": "safety_team"}
 
 
 async def test_an_incident_is_shown_with_all_that_a_person_needs(service: Any) -> None:
@@ -31,12 +32,35 @@ async def test_an_incident_is_shown_with_all_that_a_person_needs(service: Any) -
         "responses": ["crisis_intervention"],
         "tracks": {"handling": "paging", "report": "not_required", "guardian": "none", "intervention": "none"},
         "flags": [],
+        "failed_report_attempts": 0,
+        "unknown_responses": 0,
+        "agent_would_take_back": [],
+        "proposals": [],
         "detected_at": "2026-03-03T15:00:00.000000Z",
         "opened_at": "2026-03-03T15:00:00.000000Z",
-        "deadlines": {"acknowledge_by": "2026-03-03T15:05:00.000000Z"},
+        "deadlines": {
+            "acknowledge_by": "2026-03-03T15:05:00.000000Z",
+            "clocks": [
+                {
+                    "clock": clock,
+                    "incident_class": "crisis",
+                    "started_at": "2026-03-03T15:00:00.000000Z",
+                    "due_at": f"2026-03-03T15:{minutes}:00.000000Z",
+                    "state": "running",
+                    "met_at": None,
+                }
+                for clock, minutes in (("acknowledge", "05"), ("outcome", "15"))
+            ],
+        },
         "roles_missing": ["support"],
         "acknowledgements": [],
+        "lease_ends_at": None,
+        "coordinated_with": None,
+        "done": [],
+        "open_points": ["acknowledgement", "coordination", "affected_person_supported", "documented"],
+        "disposition": None,
         "next_page_at": "2026-03-03T15:02:00.000000Z",
+        "next_look_at": "2026-03-03T15:02:00.000000Z",
         "continues_in": None,
     }
 
@@ -49,11 +73,11 @@ async def test_an_acknowledgement_stops_the_pages(service: Any) -> None:
         answer = await service.post(path, {"epoch": 1, "actor": SUPPORT})
         assert (answer.status_code, answer.json()["tracks"]["handling"]) == (200, "acknowledged")
     assert answer.json()["acknowledgements"] == [
-        {"epoch": 1, "role": "support", "actor_id": "sam", "at": "2026-03-03T15:00:00.000000Z"}
+        {"epoch": 1, "role": "support", "actor_id": "on-call-1", "at": "2026-03-03T15:00:00.000000Z"}
     ]
-    service.now.advance(hours=1)
+    service.now.advance(minutes=14)
     assert await page_who_is_due(service.units) is False
-    assert await service.left() == [
+    assert [one for one in await service.left() if not one.startswith("deadline_")] == [
         "incident_opened",
         "page_requested",
         "created",
@@ -91,7 +115,7 @@ async def test_a_report_needs_support_and_legal(service: Any) -> None:
     for actor in (SUPPORT, LEGAL):
         missing.append((await service.post(path, {"epoch": 1, "actor": actor})).json()["roles_missing"])
     assert missing == [["legal_compliance"], []]
-    refused = await service.post(path, {"epoch": 1, "actor": {"id": "tim", "role": "safety_team"}})
+    refused = await service.post(path, {"epoch": 1, "actor": SAFETY})
     assert refused.json()["type"] == "/problems/role-not-required"
 
 
@@ -116,7 +140,7 @@ async def test_opening_a_link_changes_nothing(service: Any, method: str) -> None
     for path in ("", "/acknowledge", "/raise"):
         await service.get(f"/v1/incidents/{ref}{path}", method=method)
     assert await service.rows("select * from incident") == before
-    assert len(await service.left()) == 4
+    assert len(await service.left()) == 4 + 2
 
 
 @pytest.mark.parametrize("ref", ["SI-00000000", "nonsense", "%00", "SI-" + "0" * 300])

@@ -1,100 +1,27 @@
 """What is known of an incident only grows, in whatever order it is heard (S1, S2)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from bridge_builders import FIELDS, KINDS, NOW, SIGNALS, after_all, heard, opened, said, taken
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from safety_bridge.domain import commands, deadlines, signal
 from safety_bridge.domain import incident as rules
-from safety_bridge.domain import signal
-from safety_bridge.domain.identity import IncidentRef, Mode
-from safety_bridge.domain.incident import (
-    Incident,
-    ReportTrack,
-    Signal,
-    absorb,
-    acknowledge,
-    merge,
-    open_incident,
-)
+from safety_bridge.domain.facts import Flag, Lowering
+from safety_bridge.domain.identity import IncidentRef
+from safety_bridge.domain.incident import Actor, Incident, Signal, absorb, merge
+from safety_bridge.domain.tracks import Handling, ReportTrack
 from shared.policy.model import Policy
-from shared.vocabulary import IncidentClass, Response, Severity
+from shared.vocabulary import IncidentClass, Severity
 
-NOW = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
-FIELDS = (
-    "agent_incident_id",
-    "ticket_ref",
-    "ticket_id",
-    "mode",
-    "severity",
-    "incident_class",
-    "responses",
-    "detected_at",
-    "report",
-    "guardian_contact",
-)
-KINDS = (
-    signal.CRISIS_DETECTED,
-    signal.REPORT_TRIGGERED,
-    signal.REPORT_GENERATED,
-    signal.REPORT_SUBMITTED,
-    signal.REPORT_ACCEPTED,
-    signal.REPORT_FAILED,
-    signal.MODERATION_CONCERN,
-    signal.PRIVACY_CONCERN,
-    signal.COPPA_CONCERN,
-    signal.INCIDENT_UPDATED,
-)
+SAM = Actor("sam", "support")
 
 
-def said(**fields: Any) -> Any:
-    return SimpleNamespace(**(dict.fromkeys(FIELDS) | fields))
-
-
-def heard(kind: signal.Kind, **fields: Any) -> Signal:
-    return signal.understand(said(**fields), kind, occurred_at=NOW, received_at=NOW, is_clamped=False)
-
-
-def opened(first: Signal, policy: Policy) -> Incident:
-    return open_incident(
-        IncidentRef("SI-00000000"), Mode.LIVE, first, ticket_id=None, is_born_of_ticket=False, now=NOW, policy=policy
-    )
-
-
-def after_all(signals: list[Signal], policy: Policy) -> Incident:
-    incident = opened(signals[0], policy)
-    for one in signals[1:]:
-        incident = merge(incident, one, now=NOW, policy=policy)
-    return incident
-
-
-def taken(incident: Incident, policy: Policy, *roles: str) -> Incident:
-    for role in roles:
-        incident = acknowledge(incident, epoch=incident.epoch, role=role, actor_id="a-1", now=NOW, policy=policy)
-    return incident
-
-
-SIGNALS = st.builds(
-    heard,
-    st.sampled_from(KINDS),
-    severity=st.sampled_from(["low", "medium", " High", "CRITICAL ", "urgent", 4, None]),
-    incident_class=st.sampled_from([None, "crisis", "coppa", "?"]),
-    responses=st.none() | st.lists(st.sampled_from([*Response, "dance", 1]), max_size=3),
-    detected_at=st.none()
-    | st.integers(-9000, 9000).map(lambda seconds: (NOW + timedelta(seconds=seconds)).isoformat())
-    | st.just("yesterday"),
-    report=st.none()
-    | st.fixed_dictionaries(
-        {}, optional={"required": st.booleans(), "state": st.sampled_from(["accepted", "generated", "?"])}
-    ),
-    guardian_contact=st.sampled_from([None, "allowed", "prohibited", "perhaps"]),
-    agent_incident_id=st.sampled_from([None, "A-1", "A-2", 7]),
-)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -102,29 +29,139 @@ JSON = st.recursive(
 )
 
 
-@given(st.data(), st.lists(SIGNALS, min_size=1, max_size=6))
-def test_any_order_with_any_repetition_ends_in_the_same_facts(
+def what_must_not_depend_on_order(incident: Incident, policy: Policy) -> list[Any]:
+    """Facts, tracks and clocks; not what was told when."""
+    looked_at, _ = deadlines.look(incident, now=NOW, policy=policy)
+    clocks = {(one.promise, one.incident_class, one.started_at, one.due_at, one.met_at) for one in looked_at.clocks}
+    tracks = [incident.report_track, incident.guardian_track, incident.intervention_track, incident.severity_working]
+    return [incident.facts, incident.facts.lowerings(policy), tracks, clocks]
+
+
+@settings(max_examples=2_000)
+@given(st.data(), st.lists(SIGNALS, min_size=1, max_size=7))
+def test_any_order_with_any_repetition_ends_in_the_same_facts_tracks_and_clocks(
     policy: Policy, data: st.DataObject, signals: list[Signal]
 ) -> None:
-    """Invariant 3: order and duplicates change nothing but epoch and pages (S1)."""
+    """Invariants 3 and 12: order and duplicates change nothing but epoch and pages (S1)."""
     shuffled = data.draw(st.permutations(signals + data.draw(st.lists(st.sampled_from(signals), max_size=4))))
-    assert after_all(list(shuffled), policy).facts == after_all(signals, policy).facts
+    told, shuffled_told = (after_all(list(one), policy) for one in (signals, shuffled))
+    assert what_must_not_depend_on_order(shuffled_told, policy) == what_must_not_depend_on_order(told, policy)
 
 
-@given(st.lists(SIGNALS, min_size=2, max_size=6))
-def test_nothing_known_ever_gets_less(policy: Policy, signals: list[Signal]) -> None:
-    """Invariants 8, 9 and 10: severity and report rise, classes and responses stay, times only tighten (S1)."""
+@given(st.lists(SIGNALS, min_size=2, max_size=6), st.booleans())
+def test_nothing_known_ever_gets_less(policy: Policy, signals: list[Signal], is_taken: bool) -> None:
+    """Invariants 8, 9, 10 and 14: severity and report rise, nothing leaves a set, times only tighten (S1)."""
     before = opened(signals[0], policy)
+    before = taken(before, policy, *before.roles_missing(policy)) if is_taken else before
     for one in signals[1:]:
-        after = merge(before, one, now=NOW, policy=policy)
-        assert after.facts.severity >= before.facts.severity
-        assert after.facts.report >= before.facts.report
-        assert after.facts.guardian_contact >= before.facts.guardian_contact
-        assert after.facts.classes >= before.facts.classes
-        assert after.facts.responses >= before.facts.responses
+        before, _ = deadlines.look(before, now=NOW, policy=policy)
+        after, _ = deadlines.look(merge(before, one, now=NOW, policy=policy), now=NOW, policy=policy)
+        for name in ("severity", "report", "intervention", "guardian_contact", "failed_attempts"):
+            assert getattr(after.facts, name) >= getattr(before.facts, name)
+        for name in ("classes", "responses", "evidence", "categories", "flags", "report_failures"):
+            assert getattr(after.facts, name) >= getattr(before.facts, name)
+        assert after.severity_working >= before.severity_working
         assert after.facts.detected_at <= before.facts.detected_at
+        assert (after.facts.preserve_until or NOW) >= (before.facts.preserve_until or after.facts.preserve_until or NOW)
         assert after.epoch >= before.epoch
+        for earlier, later in zip(before.clocks, after.clocks, strict=False):
+            assert later.due_at <= earlier.due_at
         before = after
+
+
+def test_a_lower_word_is_remembered_for_two_persons_and_changes_nothing(policy: Policy) -> None:
+    """SN-04, SN-22: severity, response, report and the whole matter taken back, by the agent's latest word (S1)."""
+    first = heard(
+        signal.REPORT_TRIGGERED,
+        at=NOW - timedelta(minutes=1),
+        severity="critical",
+        responses=["parent_notification", "mandatory_reporting"],
+    )
+    later = heard(signal.INCIDENT_UPDATED, severity="high", responses=["mandatory_reporting"])
+    not_needed = heard(signal.INCIDENT_UPDATED, severity="critical", report={"required": False})
+    retracted = heard(signal.INCIDENT_RETRACTED, severity="critical")
+    known = opened(first, policy)
+    for word, lowering in (
+        (later, {Lowering.SEVERITY, Lowering.RESPONSE}),
+        (not_needed, {Lowering.REPORT}),
+        (retracted, {Lowering.RETRACTED}),
+    ):
+        after = merge(known, word, now=NOW, policy=policy)
+        assert after.facts.lowerings(policy) == lowering
+        assert (after.severity_working, after.facts.responses, after.facts.report, after.epoch, after.next_page_at) == (
+            known.severity_working,
+            known.facts.responses,
+            known.facts.report,
+            known.epoch,
+            known.next_page_at,
+        )
+
+
+def test_a_failed_attempt_counts_once_however_often_it_is_told(policy: Policy) -> None:
+    """SN-18: by number where there is one, else by event (S3)."""
+    numbered = [heard(signal.REPORT_FAILED, report={"attempt": number}, mark=f"e-{number}") for number in (2, 2, 1)]
+    assert after_all(numbered[:1], policy).facts.failed_attempts == 2
+    assert after_all(numbered, policy).facts.failed_attempts == 2
+    assert (
+        after_all([heard(signal.REPORT_FAILED, mark=mark) for mark in ("a", "b", "a")], policy).facts.failed_attempts
+        == 2
+    )
+
+
+def test_more_than_one_subject_of_one_incident_is_a_conflict_whichever_came_first(policy: Policy) -> None:
+    """4.4 of the model: no silent re-targeting; nobody can read who it is (S5)."""
+    words = [heard(signal.CRISIS_DETECTED, subject_ref=one, account_ref="a-1") for one in ("s-1", "s-2")]
+    for order in (words, words[::-1]):
+        facts = after_all(order, policy).facts
+        assert Flag.SUBJECT_CONFLICT in facts.flags
+        assert "s-1" not in repr(facts)
+    assert Flag.SUBJECT_CONFLICT not in after_all(words[:1] * 2, policy).facts.flags
+
+
+def test_what_is_no_reference_is_not_kept(policy: Policy) -> None:
+    """SN-23: an address in a reference is flagged, and the incident opens all the same (S5)."""
+    facts = opened(heard(signal.CRISIS_DETECTED, evidence_refs=["ev-1", "kid@example.org"]), policy).facts
+    assert (len(facts.evidence), Flag.REFERENCE_UNFIT in facts.flags) == (1, True)
+
+
+def test_two_bodies_of_one_event_end_alike_in_either_order(policy: Policy) -> None:
+    """SN-54, invariant 4: the higher severity stands, the lower body lowers and proposes nothing (S1)."""
+    high, low = (heard(signal.MODERATION_CONCERN, severity=one) for one in ("high", "low"))
+    for first, second in ((high, low), (low, high)):
+        facts = merge(opened(first, policy), signal.conflicting(second), now=NOW, policy=policy).facts
+        assert facts == high.facts.joined(low.facts).joined(signal.conflicting(low).facts).at_least_the_floor(policy)
+        assert (facts.severity, facts.lowerings(policy)) == (Severity.HIGH, frozenset())
+
+
+def closed_incident(policy: Policy) -> Incident:
+    incident = taken(opened(heard(signal.PRIVACY_CONCERN, severity="medium"), policy), policy, "support")
+    at = {"epoch": 1, "now": NOW, "policy": policy}
+    incident = commands.coordinate(incident, counterpart="safety_team-1", **at)
+    for item in sorted(incident.checklist(policy)):
+        incident = commands.progress(incident, kind=item, **at)
+    assert incident.handling is Handling.FOLLOW_UP
+    return commands.close(incident, epoch=1, disposition="resolved", policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "reopens"),
+    [
+        (signal.PRIVACY_CONCERN, {"severity": "medium"}, False),
+        (signal.INCIDENT_UPDATED, {"severity": "low"}, True),
+        (signal.PRIVACY_CONCERN, {"severity": "medium", "evidence_refs": ["ev-9"]}, True),
+        (signal.CRISIS_DETECTED, {}, True),
+    ],
+    ids=["the same again", "a lower word", "evidence", "worse news"],
+)
+def test_news_of_a_closed_incident_reopens_it_and_a_repetition_does_not(
+    policy: Policy, kind: signal.Kind, said: dict[str, Any], reopens: bool
+) -> None:
+    """4.4 of the model: never a new silent incident, never a swallowed event (S4)."""
+    closed = closed_incident(policy)
+    later = NOW + timedelta(hours=1)
+    after = merge(closed, heard(kind, at=NOW + timedelta(seconds=1), **said), now=later, policy=policy)
+    assert (after.handling is Handling.PAGING, after.epoch) == (reopens, 2 if reopens else 1)
+    assert (after.disposition is None, after.done == frozenset()) == (reopens, reopens)
 
 
 @given(st.sampled_from(KINDS), st.fixed_dictionaries(dict.fromkeys(FIELDS, JSON)))
@@ -193,7 +230,7 @@ def test_a_time_in_the_future_is_clamped_and_flagged() -> None:
     """SN-35, L13: a wrong clock can only tighten."""
     facts = heard(signal.CRISIS_DETECTED, detected_at=(NOW + timedelta(hours=2)).isoformat()).facts
     assert facts.detected_at == NOW
-    assert rules.Flag.TIME_CLAMPED in facts.flags
+    assert Flag.TIME_CLAMPED in facts.flags
 
 
 def test_a_guardian_is_told_only_where_it_is_expressly_allowed(policy: Policy) -> None:
@@ -233,7 +270,8 @@ def test_an_equal_or_lower_word_after_an_acknowledgement_asks_nobody(policy: Pol
     """Invariant 20, SN-04: nothing is lowered, nobody is paged (S1)."""
     before = taken(opened(heard(signal.CRISIS_DETECTED, severity="critical"), policy), policy, "support")
     for severity in ("critical", "low"):
-        assert merge(before, heard(signal.CRISIS_DETECTED, severity=severity), now=NOW, policy=policy) == before
+        after = merge(before, heard(signal.CRISIS_DETECTED, severity=severity), now=NOW, policy=policy)
+        assert replace(after, facts=before.facts) == before
 
 
 def test_a_mandatory_report_is_taken_by_support_and_by_legal(policy: Policy) -> None:
@@ -249,7 +287,7 @@ def test_who_does_not_stand_for_a_needed_role_cannot_end_paging(policy: Policy) 
     """Invariant 18, S4."""
     incident = opened(heard(signal.CRISIS_DETECTED), policy)
     for role in ("safety_team", "legal_compliance", "janitor"):
-        with pytest.raises(rules.RoleNotRequired):
+        with pytest.raises(commands.RoleNotRequired):
             taken(incident, policy, role)
 
 
@@ -258,21 +296,21 @@ def test_an_acknowledgement_counts_for_the_epoch_it_names_alone(policy: Policy) 
     risen = after_all([heard(signal.PRIVACY_CONCERN, severity="high"), heard(signal.CRISIS_DETECTED)], policy)
     for epoch in (risen.epoch - 1, risen.epoch + 1):
         with pytest.raises(rules.EpochHasPassed):
-            acknowledge(risen, epoch=epoch, role="support", actor_id="a-1", now=NOW, policy=policy)
+            commands.acknowledge(risen, epoch=epoch, actor=SAM, now=NOW, policy=policy)
 
 
 def test_a_person_raises_and_never_lowers(policy: Policy) -> None:
     """S1: raising needs nobody's consent, lowering is no command at all."""
     incident = taken(opened(heard(signal.MODERATION_CONCERN, severity="high"), policy), policy, "support")
-    known = {"epoch": 1, "now": NOW, "policy": policy}
-    worse = rules.raise_by_person(incident, severity=Severity.CRITICAL, incident_class=None, **known)
-    wider = rules.raise_by_person(incident, severity=None, incident_class=IncidentClass.MANDATORY_REPORT, **known)
-    same = rules.raise_by_person(incident, severity=Severity.HIGH, incident_class=None, **known)
+    known = {"epoch": 1, "response": None, "now": NOW, "policy": policy}
+    worse = commands.raise_by_person(incident, severity=Severity.CRITICAL, incident_class=None, **known)
+    wider = commands.raise_by_person(incident, severity=None, incident_class=IncidentClass.MANDATORY_REPORT, **known)
+    same = commands.raise_by_person(incident, severity=Severity.HIGH, incident_class=None, **known)
     assert (worse.epoch, worse.severity_working) == (2, Severity.CRITICAL)
     assert (wider.epoch, wider.roles_missing(policy)) == (2, {"support", "legal_compliance"})
     assert same == incident
-    with pytest.raises(rules.SeverityNeverFalls):
-        rules.raise_by_person(incident, severity=Severity.LOW, incident_class=None, **known)
+    with pytest.raises(commands.SeverityNeverFalls):
+        commands.raise_by_person(incident, severity=Severity.LOW, incident_class=None, **known)
 
 
 def test_two_incidents_that_are_one_matter_page_anew_on_one_lane(policy: Policy) -> None:

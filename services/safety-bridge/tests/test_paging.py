@@ -7,9 +7,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from safety_bridge.domain.commands import acknowledge
+from safety_bridge.domain.facts import Facts
 from safety_bridge.domain.identity import IncidentRef, Mode
-from safety_bridge.domain.incident import Facts, Incident, Signal, acknowledge, merge, open_incident
-from safety_bridge.domain.paging import Page, lane_of, lanes_without_end, next_page
+from safety_bridge.domain.incident import Actor, Incident, Signal, merge, open_incident
+from safety_bridge.domain.paging import Page, lanes_without_end, next_page
 from shared.policy.load import load_policy
 from shared.policy.model import PagingLane, Policy
 from shared.vocabulary import IncidentClass, Severity
@@ -29,7 +31,7 @@ def an_incident(
     return open_incident(
         IncidentRef("SI-00000000"),
         Mode.LIVE,
-        Signal(Facts(detected_at, severity, classes)),
+        Signal(Facts(detected_at, severity, dict.fromkeys(classes, detected_at))),
         ticket_id=None,
         is_born_of_ticket=False,
         now=max(NIGHT, detected_at),
@@ -111,7 +113,7 @@ def test_where_nobody_is_reachable_the_end_of_the_list_is_paged_all_the_same(pol
 def test_once_support_has_taken_a_report_only_legal_is_paged(policy: Policy) -> None:
     """Until the last role acknowledges, only the missing ones are paged, and in the end the last responder (S4)."""
     incident, _ = next_page(an_incident(policy, Severity.HIGH, REPORT), now=NIGHT, reachable=EVERYBODY, policy=policy)
-    incident = acknowledge(incident, epoch=1, role="support", actor_id="a-1", now=NIGHT, policy=policy)
+    incident = acknowledge(incident, epoch=1, actor=Actor("a-1", "support"), now=NIGHT, policy=policy)
     pages = pages_of(incident, policy, until=timedelta(minutes=40))
     assert [(at, page.roles) for at, page in pages] == [
         (5, ("legal_compliance",)),
@@ -128,7 +130,8 @@ def test_after_an_outage_the_step_that_belongs_to_now_is_paged_once(policy: Poli
     back = NIGHT + timedelta(minutes=47)
     incident, page = next_page(incident, now=back, reachable=EVERYBODY, policy=policy)
     everybody = policy.safety.paging[PagingLane.CRISIS].steps[-1].roles
-    assert page == Page(PagingLane.CRISIS, 4, 7, everybody, timedelta(minutes=45))
+    missed = {"late_by": timedelta(minutes=45), "missed": 10, "is_first_repeat": True}
+    assert page == Page(PagingLane.CRISIS, 4, 7, everybody, **missed)
     assert incident.next_page_at == NIGHT + timedelta(minutes=48)
     assert next_page(incident, now=back, reachable=EVERYBODY, policy=policy) == (incident, None)
 
@@ -151,19 +154,19 @@ def test_a_new_epoch_starts_at_its_first_step_at_once(policy: Policy) -> None:
     later = NIGHT + timedelta(minutes=16)
     incident = merge(incident, Signal(Facts(later, Severity.CRITICAL)), now=later, policy=policy)
     _, page = next_page(incident, now=later, reachable=EVERYBODY, policy=policy)
-    assert page == Page(PagingLane.CRISIS, 0, 0, ("primary", "safety_team"), timedelta(0))
+    assert page == Page(PagingLane.CRISIS, 0, 0, ("primary", "safety_team"))
 
 
 def test_nobody_is_paged_for_what_has_been_taken(policy: Policy) -> None:
     """Invariant 19 (S4)."""
-    incident = acknowledge(an_incident(policy), epoch=1, role="support", actor_id="a-1", now=NIGHT, policy=policy)
+    incident = acknowledge(an_incident(policy), epoch=1, actor=Actor("a-1", "support"), now=NIGHT, policy=policy)
     assert next_page(incident, now=NIGHT + timedelta(days=1), reachable=EVERYBODY, policy=policy) == (incident, None)
 
 
 def test_a_report_that_is_critical_runs_on_the_crisis_lane(policy: Policy) -> None:
     """S4."""
-    assert lane_of(Facts(NIGHT, Severity.CRITICAL, REPORT)) == "crisis"
-    assert lane_of(Facts(NIGHT, Severity.HIGH, REPORT)) == "mandatory_report"
+    assert an_incident(policy, Severity.CRITICAL, REPORT).lane == "crisis"
+    assert an_incident(policy, Severity.HIGH, REPORT).lane == "mandatory_report"
 
 
 def test_a_lane_that_ends_with_nobody_makes_the_service_unready(policy: Policy) -> None:

@@ -48,7 +48,8 @@ async def test_two_that_open_the_same_incident_at_once_end_with_one(service: Any
     with pytest.raises(TransientFailure):
         await waiting
     await service.hear(SafetyTicketFlagged, FLAG)
-    assert await service.left() == ["incident_opened", "page_requested"]
+    assert (await service.left())[:2] == ["incident_opened", "page_requested"]
+    assert (await service.left()).count("page_requested") == 1
 
 
 async def test_a_reference_that_is_taken_gives_way_to_the_next(service: Any) -> None:
@@ -72,7 +73,7 @@ async def test_due_pages_are_shared_by_replicas(service: Any) -> None:
         theirs = await other.incidents.load_due(other.connection, now=other.now, limit=2)
         for unit, due in ((one, mine), (other, theirs)):
             for incident in due:
-                handlers.page(incident, unit)
+                handlers.look(incident, unit)
     assert (len(mine), len(theirs)) == (2, 1)
     assert (await service.left()).count("page_requested") == 6
     async with service.units.begin() as again:

@@ -16,18 +16,18 @@ async def test_an_incident_whose_page_fails_does_not_hold_up_the_others(
     for number in range(3):
         await service.hear(SafetyCrisisDetected, {"agent_incident_id": f"A-{number}", "severity": "critical"})
     service.now.advance(minutes=2)
-    refs = [row["ref"] for row in await service.rows("select ref from incident order by next_page_at, ref")]
-    page, spoilt = handlers.page, refs[1]
+    refs = [row["ref"] for row in await service.rows("select ref from incident order by look_at, ref")]
+    look, spoilt = handlers.look, refs[1]
 
-    def page_with_a_bug(due: Any, unit: Any) -> None:
-        page(due, unit)
+    def look_with_a_bug(due: Any, unit: Any) -> None:
+        look(due, unit)
         if due.ref == spoilt:
             raise ZeroDivisionError
 
-    monkeypatch.setattr(handlers, "page", page_with_a_bug)
+    monkeypatch.setattr(handlers, "look", look_with_a_bug)
     await page_who_is_due(service.units)
     assert (await service.left()).count("page_requested") == 3 + 2
-    put_off = await service.rows(f"select next_page_at, document->>'next_page' from incident where ref = '{spoilt}'")
+    put_off = await service.rows(f"select look_at, document->>'next_page' from incident where ref = '{spoilt}'")
     assert put_off == [(service.now() + LOOK_AGAIN_AFTER, "1")]
     monkeypatch.undo()
     service.now.advance(seconds=LOOK_AGAIN_AFTER.total_seconds())

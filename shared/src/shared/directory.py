@@ -85,6 +85,14 @@ class Directory(_Part):
         """Who holds the role now; empty when nobody does, also for a role the directory does not know."""
         return next((people for held, people in self.on_call.items() if held == role), ())
 
+    def staff(self) -> dict[str, frozenset[str]]:
+        """By person, the roles they hold: in which they may act."""
+        held = {person.id: set[str]() for people in self.on_call.values() for person in people}
+        for role, people in self.on_call.items():
+            for person in people:
+                held[person.id].add(role.value)
+        return {person: frozenset(roles) for person, roles in held.items()}
+
     def team_address(self, team: Team) -> str | None:
         """The team's inbox; None for the Child Safety Agent where the file gives it none, since it is no person."""
         contact = self.teams.get(team)

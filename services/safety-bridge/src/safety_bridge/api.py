@@ -1,58 +1,153 @@
 """The HTTP edge: incidents as they stand, and what a person may do about them. A GET changes nothing (S4)."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Literal, Self, TypedDict
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from safety_bridge import handlers, store
+from safety_bridge import commands, handlers, store
+from safety_bridge.domain import approvals, deadlines
+from safety_bridge.domain.clock import Clock, Promise
 from safety_bridge.domain.identity import Mode, fit_id
-from safety_bridge.domain.incident import Incident
+from safety_bridge.domain.incident import Actor, Incident, Proposal
+from safety_bridge.domain.tracks import GuardianTrack
 from safety_bridge.store import SafetyUnit
+from shared.errors import Refusal
 from shared.events.envelope import Identifier, Instant
 from shared.events.safety import Tracks
 from shared.messaging.unit_of_work import UnitsOfWork
-from shared.policy.model import Policy
+from shared.policy.model import CodeWord, Policy, Relaxation
 from shared.runtime.http import Problem, require
 from shared.runtime.settings import Scope
-from shared.vocabulary import IncidentClass, Response, Severity
+from shared.vocabulary import IncidentClass, Response, Severity, TicketId
 
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
+SeverityWord = Literal["low", "medium", "high", "critical"]
+ACKNOWLEDGED_AT_ONCE = 500
 
 
-class Actor(BaseModel):
+class ActorDocument(BaseModel):
     """The person who acts, and in which role."""
 
     id: Identifier
     role: Role
 
-
-class Acknowledge(BaseModel):
-    epoch: int
-    actor: Actor
+    def actor(self) -> Actor:
+        return Actor(self.id, self.role)
 
 
-class Raise(BaseModel):
-    """To which severity, or by which class."""
+class Command(BaseModel):
+    """What every command says: who acts, and which epoch of the incident they have read."""
 
     model_config = ConfigDict(validate_by_name=True)
 
     epoch: int
-    actor: Actor
-    severity: Literal["low", "medium", "high", "critical"] | None = None
+    actor: ActorDocument
+
+
+class Raise(Command):
+    """To which severity, or by which class or response."""
+
+    severity: SeverityWord | None = None
     incident_class: IncidentClass | None = Field(default=None, alias="class")
+    response: Response | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.severity is None) == (self.incident_class is None):
-            raise ValueError("either severity or class")
+        if sum(one is not None for one in (self.severity, self.incident_class, self.response)) != 1:
+            raise ValueError("either severity, class or response")
         return self
 
 
+class Progress(Command):
+    kind: CodeWord
+
+
+class Coordinate(Command):
+    counterpart: Identifier
+    """The id of somebody of the Safety Team."""
+
+
+class LinkTicket(Command):
+    ticket_id: Identifier
+
+
+class GuardianDecide(Command):
+    """`sent` and `confirmed` say what has happened. What is held is released by two, and nobody suppresses alone (S5)."""
+
+    decision: Literal["release", "suppress", "sent", "confirmed"]
+    reason: CodeWord | None = None
+
+
+class ProposeReassessment(Command):
+    severity: SeverityWord
+    reason: CodeWord
+
+
+class Decide(Command):
+    """`reason` is one of the policy's for this decision."""
+
+    reason: CodeWord
+
+
+class Close(Command):
+    disposition: CodeWord
+
+
+class Approve(Command):
+    """`snapshot` is that of the proposal: the incident as both persons have read it."""
+
+    snapshot: Identifier
+
+
+class ApproveAny(Approve):
+    relaxation: Relaxation
+
+
+class Reject(Command):
+    relaxation: Relaxation
+
+
+class Listed(BaseModel):
+    incident_ref: Identifier
+    epoch: int
+
+
+class AcknowledgeListed(BaseModel):
+    """Exactly these incidents in exactly these epochs."""
+
+    actor: ActorDocument
+    incidents: Annotated[list[Listed], Field(min_length=1, max_length=ACKNOWLEDGED_AT_ONCE)]
+
+
+class AcknowledgedOne(BaseModel):
+    incident_ref: str
+    status: int
+    problem: str | None = None
+
+
+class AcknowledgedList(BaseModel):
+    results: list[AcknowledgedOne]
+
+
+class ClockDocument(BaseModel):
+    """One promise; a confirmation is of a hand-off and has no class."""
+
+    clock: str
+    incident_class: IncidentClass | None
+    started_at: Instant
+    due_at: Instant
+    state: Literal["running", "met", "breached"]
+    met_at: Instant | None
+
+
 class Deadlines(BaseModel):
-    """Until when what has to have happened; None where the classes set nothing."""
+    """Until when what has to have happened; `acknowledge_by` is the tightest, None where the classes set nothing."""
 
     acknowledge_by: Instant | None
+    clocks: tuple[ClockDocument, ...]
 
 
 class Taken(BaseModel):
@@ -62,6 +157,20 @@ class Taken(BaseModel):
     role: str
     actor_id: str
     at: Instant
+
+
+class ProposalDocument(BaseModel):
+    """What one person asks for and another may agree to, with this snapshot."""
+
+    relaxation: Relaxation
+    reason: str
+    severity: str | None
+    by: ActorDocument
+    at: Instant
+    expires_at: Instant
+    snapshot: str
+    is_pending: bool
+    """No longer once it has expired or the incident has changed: then it has to be proposed again."""
 
 
 class IncidentDocument(BaseModel):
@@ -78,12 +187,22 @@ class IncidentDocument(BaseModel):
     responses: tuple[Response, ...]
     tracks: Tracks
     flags: tuple[str, ...]
+    failed_report_attempts: int
+    unknown_responses: int
+    agent_would_take_back: tuple[str, ...]
+    proposals: tuple[ProposalDocument, ...]
     detected_at: Instant
     opened_at: Instant
     deadlines: Deadlines
     roles_missing: tuple[str, ...]
     acknowledgements: tuple[Taken, ...]
+    lease_ends_at: Instant | None
+    coordinated_with: str | None
+    done: tuple[str, ...]
+    open_points: tuple[str, ...]
+    disposition: str | None
     next_page_at: Instant | None
+    next_look_at: Instant | None
     continues_in: str | None
 
 
@@ -97,6 +216,14 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
     may_read = [Depends(require(Scope.INCIDENTS_READ))]
     may_act = [Depends(require(Scope.INCIDENTS_ACT))]
 
+    async def do(
+        ref: str, decide: Callable[[Incident, SafetyUnit], Incident | Awaitable[Incident]]
+    ) -> IncidentDocument:
+        async with units.begin() as unit:
+            decided = decide(await _locked(unit, ref), unit)
+            after = decided if isinstance(decided, Incident) else await decided
+        return _document(after, policy, unit.now)
+
     @router.get("", dependencies=may_read)
     async def incidents(agent_incident_id: str = "", ticket_id: str = "") -> IncidentList:
         """The latest incidents; with a filter, those of this agent's id or of this ticket."""
@@ -106,43 +233,185 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
             found = await store.list_incidents(
                 connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
             )
-        return IncidentList(incidents=[_document(one, policy) for one in found])
+        return IncidentList(incidents=[_document(one, policy, units.now()) for one in found])
 
     @router.get("/{ref}", dependencies=may_read)
     async def incident(ref: str) -> IncidentDocument:
         async with units.database.connection() as connection:
             found = await store.read_incident(connection, ref) if fit_id(ref) else None
-        return _document(_known(found), policy)
+        return _document(_known(found), policy, units.now())
+
+    @router.post("/acknowledge", dependencies=may_act)
+    async def acknowledge_listed(command: AcknowledgeListed) -> AcknowledgedList:
+        """Take exactly the incidents listed, each in the epoch that was read; each stands for itself (S4)."""
+        return AcknowledgedList(
+            results=[await _acknowledge_one(units, command.actor, one) for one in command.incidents]
+        )
 
     @router.post("/{ref}/acknowledge", dependencies=may_act)
-    async def acknowledge(ref: str, command: Acknowledge) -> IncidentDocument:
+    async def acknowledge(ref: str, command: Command) -> IncidentDocument:
         """Take the incident as it stands in this epoch; the last role needed ends paging (S4)."""
-        async with units.begin() as unit:
-            after = handlers.acknowledge_incident(
-                await _locked(unit, ref),
-                unit,
-                epoch=command.epoch,
-                actor_id=command.actor.id,
-                actor_role=command.actor.role,
-            )
-        return _document(after, policy)
+        return await do(ref, lambda one, unit: commands.acknowledge(one, unit, **_by(command)))
 
     @router.post("/{ref}/raise", dependencies=may_act)
     async def raise_(ref: str, command: Raise) -> IncidentDocument:
-        """Make the incident more severe or add a class; nothing lowers it (S1)."""
-        async with units.begin() as unit:
-            after = handlers.raise_incident(
-                await _locked(unit, ref),
+        """Make the incident more severe, or add a class or a response; nothing lowers it (S1)."""
+        return await do(
+            ref,
+            lambda one, unit: commands.raise_(
+                one,
                 unit,
-                epoch=command.epoch,
-                severity=Severity[command.severity.upper()] if command.severity else None,
+                **_by(command),
+                severity=_severity(command.severity),
                 incident_class=command.incident_class,
-                actor_id=command.actor.id,
-                actor_role=command.actor.role,
-            )
-        return _document(after, policy)
+                response=command.response,
+            ),
+        )
+
+    @router.post("/{ref}/progress", dependencies=may_act)
+    async def progress(ref: str, command: Progress) -> IncidentDocument:
+        """Say what has been done: an item of the checklist, or a kind of progress of the policy (S4)."""
+        return await do(ref, lambda one, unit: commands.progress(one, unit, **_by(command), kind=command.kind))
+
+    @router.post("/{ref}/coordinate", dependencies=may_act)
+    async def coordinate(ref: str, command: Coordinate) -> IncidentDocument:
+        """Say who of the Safety Team works on it too (S4)."""
+        return await do(
+            ref, lambda one, unit: commands.coordinate(one, unit, **_by(command), counterpart=command.counterpart)
+        )
+
+    @router.post("/{ref}/handoff", dependencies=may_act)
+    async def hand_off(ref: str, command: Command) -> IncidentDocument:
+        """Say that somebody in danger has been handed over to help; it pages until that is confirmed (S3)."""
+        return await do(ref, lambda one, unit: commands.hand_off(one, unit, **_by(command)))
+
+    @router.post("/{ref}/confirm_handoff", dependencies=may_act)
+    async def confirm_hand_off(ref: str, command: Command) -> IncidentDocument:
+        """Say that help has really reached them (S3)."""
+        return await do(ref, lambda one, unit: commands.confirm_hand_off(one, unit, **_by(command)))
+
+    @router.post("/{ref}/link_ticket", dependencies=may_act)
+    async def link_ticket(ref: str, command: LinkTicket) -> IncidentDocument:
+        """Say that a ticket is about this incident (S8)."""
+        ticket_id = TicketId(command.ticket_id)
+        return await do(ref, lambda one, unit: commands.link_ticket(one, unit, **_by(command), ticket_id=ticket_id))
+
+    @router.post("/{ref}/guardian_decide", dependencies=may_act)
+    async def guardian_decide(ref: str, command: GuardianDecide) -> IncidentDocument:
+        """Decide about telling a guardian, or propose what takes two (S5)."""
+        return await do(ref, lambda one, unit: _decide_about_guardian(one, unit, command))
+
+    @router.post("/{ref}/propose_reassessment", dependencies=may_act)
+    async def propose_reassessment(ref: str, command: ProposeReassessment) -> IncidentDocument:
+        """Propose that paging should go by a lower severity; the peak stays visible (S1)."""
+        return await do(
+            ref,
+            lambda one, unit: commands.propose(
+                one,
+                unit,
+                Relaxation.LOWER_SEVERITY,
+                **_by(command),
+                reason=command.reason,
+                severity=_severity(command.severity),
+            ),
+        )
+
+    @router.post("/{ref}/close_report", dependencies=may_act)
+    async def close_report(ref: str, command: Decide) -> IncidentDocument:
+        """Propose that no report will be made; Legal has to agree (S1)."""
+        return await do(
+            ref,
+            lambda one, unit: commands.propose(
+                one, unit, Relaxation.CLOSE_REPORT, **_by(command), reason=command.reason
+            ),
+        )
+
+    @router.post("/{ref}/end_intervention", dependencies=may_act)
+    async def end_intervention(ref: str, command: Decide) -> IncidentDocument:
+        """Propose that the intervention ends without a confirmation (S1)."""
+        return await do(
+            ref,
+            lambda one, unit: commands.propose(
+                one, unit, Relaxation.END_INTERVENTION, **_by(command), reason=command.reason
+            ),
+        )
+
+    @router.post("/{ref}/close", dependencies=may_act)
+    async def close(ref: str, command: Close) -> IncidentDocument:
+        """Close the incident with a disposition; of a high or critical one that is a proposal (S1)."""
+        return await do(
+            ref, lambda one, unit: commands.close(one, unit, **_by(command), disposition=command.disposition)
+        )
+
+    @router.post("/{ref}/approve", dependencies=may_act)
+    async def approve(ref: str, command: ApproveAny) -> IncidentDocument:
+        """Agree to what somebody else has proposed (S1)."""
+        return await do(ref, lambda one, unit: _approve(one, unit, command.relaxation, command))
+
+    @router.post("/{ref}/approve_reassessment", dependencies=may_act)
+    async def approve_reassessment(ref: str, command: Approve) -> IncidentDocument:
+        """Agree to a lower severity (S1)."""
+        return await do(ref, lambda one, unit: _approve(one, unit, Relaxation.LOWER_SEVERITY, command))
+
+    @router.post("/{ref}/approve_close", dependencies=may_act)
+    async def approve_close(ref: str, command: Approve) -> IncidentDocument:
+        """Agree to closing it (S1)."""
+        return await do(ref, lambda one, unit: _approve(one, unit, Relaxation.CLOSE, command))
+
+    @router.post("/{ref}/reject", dependencies=may_act)
+    async def reject(ref: str, command: Reject) -> IncidentDocument:
+        """Turn down what was proposed, or take it back (S1)."""
+        return await do(ref, lambda one, unit: commands.reject(one, unit, command.relaxation, **_by(command)))
+
+    @router.post("/{ref}/reopen", dependencies=may_act)
+    async def reopen(ref: str, command: Command) -> IncidentDocument:
+        """Have a closed incident looked at again (S4)."""
+        return await do(ref, lambda one, unit: commands.reopen(one, unit, **_by(command)))
 
     return router
+
+
+class _By(TypedDict):
+    epoch: int
+    actor: Actor
+
+
+def _by(command: Command) -> _By:
+    return {"epoch": command.epoch, "actor": command.actor.actor()}
+
+
+def _severity(word: str | None) -> Severity | None:
+    return Severity[word.upper()] if word else None
+
+
+def _approve(known: Incident, unit: SafetyUnit, relaxation: Relaxation, command: Approve) -> Incident:
+    return commands.approve(known, unit, relaxation, **_by(command), snapshot=command.snapshot)
+
+
+def _decide_about_guardian(known: Incident, unit: SafetyUnit, command: GuardianDecide) -> Incident:
+    told = {"sent": GuardianTrack.SENT, "confirmed": GuardianTrack.CONFIRMED}
+    if command.decision == "release" and known.guardian_track is not GuardianTrack.HELD:
+        told["release"] = GuardianTrack.PLANNED
+    if command.decision in told:
+        return commands.guardian_told(known, unit, **_by(command), track=told[command.decision])
+    relaxation = {"release": Relaxation.RELEASE_GUARDIAN, "suppress": Relaxation.SUPPRESS_GUARDIAN}[command.decision]
+    return commands.propose(known, unit, relaxation, **_by(command), reason=command.reason or "")
+
+
+async def _acknowledge_one(units: UnitsOfWork[SafetyUnit], actor: ActorDocument, one: Listed) -> AcknowledgedOne:
+    try:
+        async with units.begin() as unit:
+            known = await _locked(unit, one.incident_ref)
+            commands.acknowledge(known, unit, epoch=one.epoch, actor=actor.actor())
+    except Refusal as refusal:
+        return AcknowledgedOne(
+            incident_ref=one.incident_ref, status=refusal.status, problem=f"/problems/{refusal.slug}"
+        )
+    except Problem as problem:
+        return AcknowledgedOne(
+            incident_ref=one.incident_ref, status=problem.status, problem=f"/problems/{problem.slug}"
+        )
+    return AcknowledgedOne(incident_ref=one.incident_ref, status=200)
 
 
 async def _locked(unit: SafetyUnit, ref: str) -> Incident:
@@ -155,17 +424,54 @@ def _known(found: Incident | None) -> Incident:
     return found
 
 
-def _document(one: Incident, policy: Policy) -> IncidentDocument:
+def _document(one: Incident, policy: Policy, now: datetime) -> IncidentDocument:
+    acknowledge_by = [clock.due_at for clock in one.clocks if clock.promise is Promise.ACKNOWLEDGE]
     return IncidentDocument(
         **handlers.shown(one),
+        unknown_responses=len(one.facts.unknown_responses),
+        agent_would_take_back=tuple(sorted(one.facts.lowerings(policy))),
+        proposals=tuple(_proposal(proposal, one, policy, now) for proposal in one.proposals),
         detected_at=one.facts.detected_at,
         opened_at=one.opened_at,
-        deadlines=Deadlines(acknowledge_by=one.acknowledge_by(policy)),
+        deadlines=Deadlines(
+            acknowledge_by=min(acknowledge_by, default=None), clocks=tuple(_clock(clock, now) for clock in one.clocks)
+        ),
         roles_missing=tuple(sorted(one.roles_missing(policy))),
         acknowledgements=tuple(
             Taken(epoch=taken.epoch, role=taken.role, actor_id=taken.actor_id, at=taken.at)
             for taken in one.acknowledgements
         ),
+        lease_ends_at=one.lease_ends_at,
+        coordinated_with=one.coordinated_with,
+        done=tuple(sorted(one.done)),
+        open_points=approvals.open_points(one, policy),
+        disposition=one.disposition,
         next_page_at=one.next_page_at,
+        next_look_at=deadlines.next_look_at(one, policy),
         continues_in=one.continues_in,
+    )
+
+
+def _clock(clock: Clock, now: datetime) -> ClockDocument:
+    is_breached = clock.due_at <= now if clock.met_at is None else clock.due_at < clock.met_at
+    return ClockDocument(
+        clock=clock.promise,
+        incident_class=clock.incident_class,
+        started_at=clock.started_at,
+        due_at=clock.due_at,
+        state="breached" if is_breached else "running" if clock.met_at is None else "met",
+        met_at=clock.met_at,
+    )
+
+
+def _proposal(proposal: Proposal, one: Incident, policy: Policy, now: datetime) -> ProposalDocument:
+    return ProposalDocument(
+        relaxation=proposal.relaxation,
+        reason=proposal.reason,
+        severity=proposal.severity.word if proposal.severity else None,
+        by=ActorDocument(id=proposal.by.id, role=proposal.by.role),
+        at=proposal.at,
+        expires_at=approvals.expires_at(proposal, policy),
+        snapshot=proposal.snapshot,
+        is_pending=approvals.is_pending(one, proposal, now, policy),
     )

@@ -50,7 +50,9 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     policy = settings.policy()
     directory = settings.directory()
     reachable = frozenset(role.value for role in OnCallRole if directory.people(role))
-    make = partial(SafetyUnit, policy=policy, reachable=reachable)
+    make = partial(
+        SafetyUnit, policy=policy, reachable=reachable, staff=directory.staff(), environment=settings.environment
+    )
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
 
     def wake(lane: Lane) -> None:

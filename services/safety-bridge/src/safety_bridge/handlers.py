@@ -1,4 +1,4 @@
-"""What the bridge does about an event, a command and a page that is due: load, decide, save, emit.
+"""What the bridge does about an event, and whenever something of an incident is due: load, decide, save, emit.
 
 What is emitted is built from codes alone; nothing an event says in its own words is ever passed on (S5).
 """
@@ -6,20 +6,17 @@ What is emitted is built from codes alone; nothing an event says in its own word
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from safety_bridge.domain import identity, paging, signal
+from safety_bridge.domain import deadlines, identity, paging, signal
+from safety_bridge.domain.clock import Clock, Notice, Step
+from safety_bridge.domain.facts import Flag
 from safety_bridge.domain.identity import CROCKFORD, Identity, IdentityKind, Mode
-from safety_bridge.domain.incident import (
-    Incident,
-    Signal,
-    absorb,
-    acknowledge,
-    merge,
-    open_incident,
-    raise_by_person,
-)
+from safety_bridge.domain.incident import SAFETY_TEAM, Actor, Incident, Signal, absorb, merge, open_incident
+from safety_bridge.domain.paging import Page, Why
+from safety_bridge.domain.tracks import Handling
 from safety_bridge.store import SafetyUnit, identities_of
 from shared.errors import DeadLetterCode, InvalidMessage
 from shared.events import agent
@@ -27,17 +24,26 @@ from shared.events.agent import AgentEvent, SafetyAgentHeartbeat, SafetyTicketFl
 from shared.events.envelope import Event, Received, Record, decode, parse_json
 from shared.events.routing import RoutingAssigned
 from shared.events.safety import (
+    DeadlineEvent,
     IncidentEvent,
-    SafetyIncidentAcknowledged,
+    SafetyDeadlineBreached,
+    SafetyDeadlineMet,
+    SafetyDeadlineStarted,
+    SafetyDeadlineWarning,
+    SafetyIncidentAckLapsed,
     SafetyIncidentOpened,
     SafetyIncidentRaised,
+    SafetyIncidentReopened,
     SafetyIncidentUpdated,
+    SafetyPageLate,
     SafetyPageRequested,
+    SafetyPagingExhausted,
+    SafetyReassessmentProposed,
     Tracks,
 )
 from shared.events.ticket import Requester, TicketCreated, TicketRestricted
 from shared.events.topics import AGENT, ROUTING, Topic
-from shared.vocabulary import Category, IncidentClass, Severity, TicketId
+from shared.vocabulary import Category, Severity, TicketId
 
 KINDS: Mapping[type[Event], signal.Kind] = MappingProxyType(
     {
@@ -51,16 +57,40 @@ KINDS: Mapping[type[Event], signal.Kind] = MappingProxyType(
         agent.SafetyPrivacyConcern: signal.PRIVACY_CONCERN,
         agent.SafetyCoppaConcern: signal.COPPA_CONCERN,
         agent.SafetyIncidentUpdated: signal.INCIDENT_UPDATED,
+        agent.SafetyResponseStarted: signal.RESPONSE_STARTED,
+        agent.SafetyInterventionHandedOff: signal.INTERVENTION_HANDED_OFF,
+        agent.SafetyInterventionConfirmed: signal.INTERVENTION_CONFIRMED,
+        agent.SafetyGuardianNotified: signal.GUARDIAN_NOTIFIED,
+        agent.SafetyIncidentRetracted: signal.INCIDENT_RETRACTED,
     }
 )
 """What each type of the agent's events says by itself."""
-OPENED_BY = {IdentityKind.AGENT: "S3", IdentityKind.TICKET: "S8", IdentityKind.UNREADABLE: "S6"}
+OPENED_BY = {
+    IdentityKind.AGENT: "S3",
+    IdentityKind.TICKET: "S8",
+    IdentityKind.UNREADABLE: "S6",
+    IdentityKind.FOREIGN: "S6",
+}
 RESTRICTED_TICKET_DIGITS = 10
+LATE_AFTER = timedelta(seconds=10)
+"""A page that leaves this much later than it was due is told to be late (S4)."""
+DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
+    {
+        Step.STARTED: SafetyDeadlineStarted,
+        Step.WARNING: SafetyDeadlineWarning,
+        Step.BREACHED: SafetyDeadlineBreached,
+        Step.MET: SafetyDeadlineMet,
+    }
+)
 
 
 def on_agent_signal(message: Received[AgentEvent], unit: SafetyUnit) -> None:
     """Whatever comes on the agent's topic opens or updates an incident; a flag does so for its ticket (S3, S6, S8)."""
-    _receive(_understood(message, unit), identities_of(message), unit)
+    names = identities_of(message, unit.environment)
+    if names[0].kind is IdentityKind.FOREIGN:
+        _receive(signal.foreign(occurred_at=message.occurred_at, received_at=unit.now), names, unit)
+        return
+    _receive(_in_other_mode(_understood(message, unit), message, names, unit), names, unit)
 
 
 def is_routed_to_safety(event: RoutingAssigned) -> bool:
@@ -85,7 +115,7 @@ def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> Non
     if message is None:
         _receive_unreadable(record, unit)
     elif type(message.event) is not SafetyAgentHeartbeat:
-        names, heard = identities_of(message), signal.conflicting(_understood(message, unit))
+        names, heard = identities_of(message, unit.environment), signal.conflicting(_understood(message, unit))
         unit.after_loading(names, lambda: _receive(heard, names, unit))
 
 
@@ -96,60 +126,81 @@ def on_unhandled_routing(record: Record, code: DeadLetterCode, unit: SafetyUnit)
         _receive_unreadable(record, unit)
 
 
-def acknowledge_incident(known: Incident, unit: SafetyUnit, *, epoch: int, actor_id: str, actor_role: str) -> Incident:
-    """A person takes the incident as it stands in this epoch (S4)."""
-    after = acknowledge(known, epoch=epoch, role=actor_role, actor_id=actor_id, now=unit.now, policy=unit.policy)
-    if after is known:
-        return known
-    role = after.acknowledgements[-1].role
-    after = _tell(SafetyIncidentAcknowledged, after, unit, "S4", actor_id=actor_id, actor_role=role)
-    unit.incidents.save(after)
+def look(due: Incident, unit: SafetyUnit) -> Incident:
+    """Do all that is due of an incident now: leases, pages, thresholds, its ticket. Keep it, and when it is due next (S4)."""
+    if due.continues_in is not None:
+        unit.incidents.save(due)
+        return due
+    after = paging.lapse(due, now=unit.now, policy=unit.policy)
+    if after.epoch > due.epoch:
+        after = tell(SafetyIncidentAckLapsed, after, unit, "S4", occurred_at=due.lease_ends_at)
+    after, page = paging.next_page(after, now=unit.now, reachable=unit.reachable, policy=unit.policy)
+    if page is not None:
+        _ask_for(page, after, unit)
+    after, insisted = paging.insist(after, now=unit.now, reachable=unit.reachable, policy=unit.policy)
+    for page in insisted:
+        _ask_for(page, after, unit)
+    after, told = deadlines.look(after, now=unit.now, policy=unit.policy)
+    for clock, notice in told:
+        _tell_of_clock(clock, notice, after, unit)
+    after, names = _with_ticket(after, unit)
+    unit.incidents.save(after, names)
     return after
 
 
-def raise_incident(
-    known: Incident,
+def keep(
+    before: Incident,
+    after: Incident,
     unit: SafetyUnit,
+    names: Sequence[Identity] = (),
     *,
-    epoch: int,
-    severity: Severity | None,
-    incident_class: IncidentClass | None,
-    actor_id: str,
-    actor_role: str,
+    actor: Actor | None = None,
+    reason_code: str | None = None,
 ) -> Incident:
-    """A person makes the incident more severe or adds a class; what it is already changes nothing (S1)."""
-    after = raise_by_person(
-        known, epoch=epoch, severity=severity, incident_class=incident_class, now=unit.now, policy=unit.policy
+    """Tell what has changed, keep it, and page at once if the news is worse."""
+    if after.epoch > before.epoch:
+        event = SafetyIncidentReopened if before.handling is Handling.CLOSED else SafetyIncidentRaised
+        after = tell(event, after, unit, "S1", actor=actor, reason_code=reason_code or _why(before, after))
+    elif not after.facts.knows_what(before.facts) or shown(after) != shown(before):
+        after = tell(SafetyIncidentUpdated, after, unit, "S1", actor=actor, reason_code=reason_code)
+    for lowering in sorted(after.facts.lowerings(unit.policy) - before.facts.lowerings(unit.policy)):
+        after = tell(SafetyReassessmentProposed, after, unit, "S1", reason_code=lowering)
+    unit.incidents.save(after, names)
+    if Flag.SUBJECT_CONFLICT in after.facts.flags - before.facts.flags:
+        _ask_for(Page(after.lane, 0, 0, (SAFETY_TEAM,), why=Why.SUBJECT_CONFLICT), after, unit)
+    return look(after, unit)
+
+
+def tell(
+    event: type[IncidentEvent],
+    one: Incident,
+    unit: SafetyUnit,
+    clause: str,
+    *,
+    occurred_at: datetime | None = None,
+    actor: Actor | None = None,
+    reason_code: str | None = None,
+    proposed_severity: Severity | None = None,
+) -> Incident:
+    """Emit what the incident is now; the one returned remembers that it was told."""
+    told = replace(one, revision=one.revision + 1)
+    unit.emit(
+        event(
+            **shown(told),
+            actor_id=actor.id if actor else None,
+            actor_role=actor.role if actor else None,
+            reason_code=reason_code,
+            proposed_severity=proposed_severity.word if proposed_severity else None,
+            occurred_at=occurred_at or unit.now,
+            emitted_at=unit.now,
+            clauses=(clause,),
+            policy_version=unit.policy.version,
+        ),
+        occurred_at=occurred_at or unit.now,
+        seed=f"{told.ref}|{told.revision}",
+        correlation_id=told.ref,
     )
-    return _keep(known, after, unit, actor_id=actor_id, actor_role=actor_role)
-
-
-def page(due: Incident, unit: SafetyUnit) -> Incident:
-    """Ask for the page that is due now, if one is, and keep when the next one will be (S4)."""
-    after, wanted = paging.next_page(due, now=unit.now, reachable=unit.reachable, policy=unit.policy)
-    if wanted is not None:
-        unit.emit(
-            SafetyPageRequested(
-                incident_ref=after.ref,
-                occurred_at=unit.now,
-                emitted_at=unit.now,
-                clauses=("S4",),
-                policy_version=unit.policy.version,
-                mode=after.mode,
-                epoch=after.epoch,
-                step=wanted.step,
-                repeat=wanted.repeat,
-                lane=wanted.lane,
-                severity_working=after.severity_working.word,
-                roles=wanted.roles,
-                late_by_seconds=wanted.late_by.total_seconds(),
-            ),
-            occurred_at=unit.now,
-            seed=f"{after.ref}|{after.epoch}|{wanted.step}|{wanted.repeat}",
-            correlation_id=after.ref,
-        )
-    unit.incidents.save(after)
-    return after
+    return told
 
 
 def shown(one: Incident) -> dict[str, Any]:
@@ -167,11 +218,12 @@ def shown(one: Incident) -> dict[str, Any]:
         "responses": tuple(sorted(facts.responses)),
         "tracks": Tracks(
             handling=one.handling_track,
-            report=facts.report.word,
+            report=one.report_track,
             guardian=one.guardian_track,
-            intervention="none",
+            intervention=one.intervention_track,
         ),
         "flags": tuple(sorted(flag.value for flag in facts.flags)),
+        "failed_report_attempts": facts.failed_attempts,
     }
 
 
@@ -192,7 +244,20 @@ def _understood(message: Received[Any], unit: SafetyUnit) -> Signal:
         occurred_at=envelope.occurred_at,
         received_at=unit.now,
         is_clamped=envelope.claimed_at is not None,
+        mark=envelope.identity.hex(),
     )
+
+
+def _in_other_mode(heard: Signal, message: Received[AgentEvent], names: Sequence[Identity], unit: SafetyUnit) -> Signal:
+    """An id that is known as a drill and as live is two incidents, and both say so: live can never turn into a drill (S6)."""
+    other = signal.in_other_mode(message.event, source=message.envelope.source)
+    twin = unit.incidents.find(other) if other is not None else None
+    if twin is None:
+        return heard
+    flagged = replace(twin, facts=replace(twin.facts, flags=twin.facts.flags | {Flag.OTHER_MODE}))
+    if flagged != twin:
+        keep(twin, flagged, unit)
+    return signal.flagged(heard, Flag.OTHER_MODE) if names[0].kind is IdentityKind.AGENT else heard
 
 
 def _receive(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None:
@@ -203,12 +268,25 @@ def _receive(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None
         return
     if names[0].kind is IdentityKind.AGENT and known.facts.agent_incident_ids and unit.incidents.find(names[0]) is None:
         heard = replace(heard, asks_again=True)  # a second matter of the agent's must not pass for one already taken
+    before = known
+    if names[0].kind is IdentityKind.TICKET:
+        known, heard = _linked(known, heard, TicketId(names[0].name or ""))
     after = merge(known, heard, now=unit.now, policy=unit.policy)
     for other in others:
         after, gone = absorb(after, other, now=unit.now, policy=unit.policy)
         unit.incidents.hand_over(gone, after)
-        unit.incidents.save(_tell(SafetyIncidentUpdated, gone, unit, "S8", reason_code="merged"))
-    _keep(known, after, unit, names)
+        unit.incidents.save(tell(SafetyIncidentUpdated, gone, unit, "S8", reason_code="merged"))
+    keep(before, after, unit, names)
+
+
+def _linked(known: Incident, heard: Signal, ticket_id: TicketId) -> tuple[Incident, Signal]:
+    """The incident, once the ticket that an event has named turns up by itself: that is no second cry (S8, S9)."""
+    if ticket_id in known.tickets:
+        return known, heard
+    linked = replace(known, tickets=known.tickets | {ticket_id})
+    if linked.ticket_id is None and linked.ticket_due_at is not None:
+        linked = replace(linked, ticket_id=ticket_id, is_born_of_ticket=True, ticket_due_at=None)
+    return linked, replace(heard, asks_again=False)
 
 
 def _known(names: Sequence[Identity], unit: SafetyUnit) -> tuple[Incident | None, list[Incident]]:
@@ -226,13 +304,12 @@ def _known(names: Sequence[Identity], unit: SafetyUnit) -> tuple[Incident | None
 
 
 def _open(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None:
-    """An incident that no ticket gave birth to gets a restricted one; a drill gets none (S9)."""
+    """An incident that no ticket gave birth to gets a restricted one, once the ticket it names has not turned up; a drill
+    gets none (S9).
+    """
     born_as = names[0]
     is_born_of_ticket = born_as.kind is IdentityKind.TICKET
     ticket_id = TicketId(born_as.name or "") if is_born_of_ticket else None
-    if not is_born_of_ticket and born_as.mode is Mode.LIVE:
-        ticket_id = _new_ticket_id()
-        names = (*names, identity.of_ticket(ticket_id))
     opened = open_incident(
         unit.incidents.free_reference(born_as),
         born_as.mode,
@@ -242,47 +319,104 @@ def _open(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None:
         now=unit.now,
         policy=unit.policy,
     )
+    if ticket_id is not None:
+        opened = replace(opened, tickets=frozenset({ticket_id}))
+    elif born_as.mode is Mode.LIVE:
+        wait = timedelta(minutes=unit.policy.safety.restricted_ticket_after_minutes if len(names) > 1 else 0)
+        opened = replace(opened, ticket_due_at=unit.now + wait)
+        if not wait:
+            opened = replace(opened, ticket_id=_new_ticket_id())
     unit.incidents.save(opened, names)
-    page(_tell(SafetyIncidentOpened, opened, unit, OPENED_BY[born_as.kind]), unit)
-    if ticket_id is not None and not is_born_of_ticket:
-        _open_restricted_ticket(ticket_id, unit)
+    look(tell(SafetyIncidentOpened, opened, unit, OPENED_BY[born_as.kind]), unit)
 
 
-def _keep(
-    before: Incident, after: Incident, unit: SafetyUnit, names: Sequence[Identity] = (), **actor: str
-) -> Incident:
-    """Tell what has changed, keep it, and page at once if the news is worse."""
-    if after.epoch > before.epoch:
-        after = _tell(SafetyIncidentRaised, after, unit, "S1", reason_code=_why(before, after), **actor)
-    elif shown(after) != shown(before):
-        after = _tell(SafetyIncidentUpdated, after, unit, "S1", **actor)
-    unit.incidents.save(after, names)
-    return page(after, unit)
+def _with_ticket(incident: Incident, unit: SafetyUnit) -> tuple[Incident, tuple[Identity, ...]]:
+    """The incident with its restricted ticket, once that is due (S9)."""
+    if incident.ticket_due_at is None or incident.ticket_due_at > unit.now:
+        return incident, ()
+    ticket_id = incident.ticket_id or _new_ticket_id()
+    after = replace(incident, ticket_id=ticket_id, ticket_due_at=None)
+    if incident.ticket_id is None:
+        after = tell(SafetyIncidentUpdated, after, unit, "S9")
+    _open_restricted_ticket(ticket_id, unit)
+    return after, (identity.of_ticket(ticket_id),)
 
 
-def _tell(event: type[IncidentEvent], one: Incident, unit: SafetyUnit, clause: str, **because: str) -> Incident:
-    """Emit what the incident is now; the one returned remembers that it was told."""
-    told = replace(one, revision=one.revision + 1)
+def _ask_for(page: Page, one: Incident, unit: SafetyUnit) -> None:
+    """Ask the notifier for a page, and tell where the pages have got to."""
+    about = {
+        "incident_ref": one.ref,
+        "occurred_at": unit.now,
+        "emitted_at": unit.now,
+        "clauses": ("S4",),
+        "policy_version": unit.policy.version,
+        "mode": one.mode,
+        "epoch": one.epoch,
+    }
+    late_by = page.late_by.total_seconds()
+    number = f"{page.step}|{page.repeat}"
+    is_ladder = page.why is Why.NOT_ACKNOWLEDGED
+    events: dict[str, Event] = {
+        f"{one.ref}|{one.epoch if is_ladder else page.why}|{number}": SafetyPageRequested(
+            **about,
+            step=page.step,
+            repeat=page.repeat,
+            lane=page.lane,
+            severity_working=one.severity_working.word,
+            roles=page.roles,
+            persons=page.persons,
+            late_by_seconds=late_by,
+            reason_code=page.why,
+            outlives_acknowledgement=not is_ladder,
+        )
+    }
+    if page.late_by > LATE_AFTER:
+        seed = f"{one.ref}|{one.epoch}|{page.why}|{number}|late"
+        events[seed] = SafetyPageLate(**about, step=page.step, late_by_seconds=late_by, missed_steps=page.missed)
+    if page.is_first_repeat:
+        events[f"{one.ref}|{one.epoch}|exhausted"] = SafetyPagingExhausted(**about, lane=page.lane)
+    for seed, event in events.items():
+        unit.emit(event, occurred_at=unit.now, seed=seed, correlation_id=one.ref)
+
+
+def _tell_of_clock(clock: Clock, notice: Notice, one: Incident, unit: SafetyUnit) -> None:
     unit.emit(
-        event(
-            **shown(told),
-            **because,
-            occurred_at=unit.now,
+        DEADLINES[notice.step](
+            incident_ref=one.ref,
+            occurred_at=notice.at,
             emitted_at=unit.now,
-            clauses=(clause,),
+            clauses=("S4",),
             policy_version=unit.policy.version,
+            mode=one.mode,
+            epoch=one.epoch,
+            clock=clock.promise,
+            incident_class=clock.incident_class,
+            started_at=clock.started_at,
+            due_at=clock.due_at,
+            elapsed_pct=notice.percent,
         ),
-        occurred_at=unit.now,
-        seed=f"{told.ref}|{told.revision}",
-        correlation_id=told.ref,
+        occurred_at=notice.at,
+        seed="|".join((one.ref, clock.promise, clock.incident_class or "", _which(clock, notice))),
+        correlation_id=one.ref,
     )
-    return told
+
+
+def _which(clock: Clock, notice: Notice) -> str:
+    """What tells one notice of a clock from its others."""
+    match notice.step:
+        case Step.STARTED:
+            return clock.due_at.isoformat()
+        case Step.MET:
+            return "met"
+    return str(notice.percent)
 
 
 def _why(before: Incident, after: Incident) -> str:
-    if after.facts.severity > before.facts.severity:
+    if after.severity_working > before.severity_working:
         return "severity_rose"
-    return "class_added" if after.facts.classes > before.facts.classes else "asked_again"
+    if after.facts.classes > before.facts.classes:
+        return "class_added"
+    return "report_failed" if after.facts.failed_attempts > before.facts.failed_attempts else "asked_again"
 
 
 def _open_restricted_ticket(ticket_id: TicketId, unit: SafetyUnit) -> None:

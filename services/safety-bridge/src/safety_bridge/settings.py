@@ -13,6 +13,9 @@ class SafetyBridgeSettings(ServiceSettings):
     directory_file: Path
     """Who is on duty; the bridge asks only which roles somebody holds."""
 
+    environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    """Which deployment this is (`prod`, `staging`, …): an event that says it is of another one is set apart. Unset: none is."""
+
     @field_validator("directory_file")
     @classmethod
     def _readable(cls, path: Path) -> Path:

@@ -1,10 +1,11 @@
 """The tables of the safety-bridge and all of its SQL.
 
-An incident is one document; beside it stands only what is searched by. Aliases are the names under which it is known: the
-agent's incident id, tickets, a producer of unreadable records. No table holds a word of an event (S5).
+An incident is one document; beside it stands only what is searched by, and when something of it is due (`look_at`). Aliases
+are the names under which it is known: the agent's incident id, tickets, a producer of unreadable records. No table holds a
+word of an event (S5).
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import ClassVar
@@ -12,7 +13,7 @@ from typing import ClassVar
 import asyncpg
 from pydantic import TypeAdapter
 
-from safety_bridge.domain import identity, signal
+from safety_bridge.domain import deadlines, identity, signal
 from safety_bridge.domain.identity import Identity, IncidentRef
 from safety_bridge.domain.incident import Incident
 from shared.errors import TransientFailure
@@ -36,16 +37,16 @@ where identity = any($1::bytea[]) order by ref for update of incident
 _TAKEN = "select ref from incident where ref = any($1::text[])"
 _ONE = "select ref, version, document::text from incident where ref = $1 for update"
 _DUE = """
-select ref, version, document::text from incident where next_page_at <= $1
-order by next_page_at limit $2 for update skip locked
+select ref, version, document::text from incident where look_at <= $1
+order by look_at limit $2 for update skip locked
 """
 _WRITE = """
-insert into incident as known (ref, document, version, next_page_at, opened_at)
+insert into incident as known (ref, document, version, look_at, opened_at)
 select * from unnest($1::text[], $2::jsonb[], $3::int[], $4::timestamptz[], $5::timestamptz[])
-         as row (ref, document, version, next_page_at, opened_at)
+         as row (ref, document, version, look_at, opened_at)
 order by ref
 on conflict (ref) do update
-    set document = excluded.document, version = excluded.version, next_page_at = excluded.next_page_at
+    set document = excluded.document, version = excluded.version, look_at = excluded.look_at
     where known.version = excluded.version - 1
 """
 _NAME = """
@@ -60,14 +61,16 @@ _LIST = """
 select document::text from incident
 where ($1::text is null or ref in (select ref from incident_alias where kind = 'agent' and name = $1))
   and ($2::text is null or ref in (select ref from incident_alias where kind = 'ticket' and name = $2))
-order by next_page_at is null, opened_at desc limit $3
+order by document ->> 'next_page_at' is null, opened_at desc limit $3
 """
 
 
-def identities_of(message: Received[Event]) -> tuple[Identity, ...]:
+def identities_of(message: Received[Event], environment: str | None = None) -> tuple[Identity, ...]:
     """The incidents that a message speaks of, the one it belongs to first; none where it is no signal."""
     event, envelope = message.event, message.envelope
     match event:
+        case AgentEvent() if signal.is_of_another(environment, event.environment):
+            return (identity.of_foreign(envelope.source),)
         case SafetyUnreadable():
             return (identity.of_unreadable(envelope.source),)
         case SafetyTicketFlagged() if ticket_id := signal.ticket_of(event):
@@ -90,6 +93,7 @@ class Incidents:
         self._changed: set[IncidentRef] = set()
         self._new_names: list[tuple[Identity, IncidentRef]] = []
         self._handed_over: list[tuple[IncidentRef, IncidentRef]] = []
+        self._put_off: dict[IncidentRef, datetime] = {}
 
     def find(self, wanted: Identity) -> Incident | None:
         """The incident known under this name; where it goes on as another one, that.
@@ -127,6 +131,11 @@ class Incidents:
                 self._ref_of[name.key] = incident.ref
                 self._new_names.append((name, incident.ref))
 
+    def put_off(self, incident: Incident, until: datetime) -> None:
+        """Leave the incident as it is and do not look at it before then."""
+        self.save(incident)
+        self._put_off[incident.ref] = until
+
     def hand_over(self, gone: Incident, to: Incident) -> None:
         """Whatever is said of the one from now on belongs to the other."""
         self._handed_over.append((gone.ref, to.ref))
@@ -154,10 +163,10 @@ class Incidents:
         return self._take(row) if row else None
 
     async def load_due(self, connection: Connection, *, now: datetime, limit: int) -> Sequence[Incident]:
-        """Read and lock the incidents somebody has to be paged for now, and that no other replica has in hand."""
+        """Read and lock the incidents of which something is due now, and that no other replica has in hand."""
         return [self._take(row) for row in await connection.fetch(_DUE, now, limit)]
 
-    async def write(self, connection: Connection) -> None:
+    async def write(self, connection: Connection, policy: Policy) -> None:
         """
         Raises:
             TransientFailure: another transaction was first; the same work may be tried again.
@@ -170,7 +179,7 @@ class Incidents:
             [one.ref for one in changed],
             [_DOCUMENT.dump_json(one).decode() for one in changed],
             [self._versions.get(one.ref, 0) + 1 for one in changed],
-            [one.next_page_at for one in changed],
+            [self._put_off.get(one.ref) or deadlines.next_look_at(one, policy) for one in changed],
             [one.opened_at for one in changed],
         )
         named = await connection.execute(
@@ -194,19 +203,38 @@ class Incidents:
 
 
 class SafetyUnit(UnitOfWork):
-    """A unit of work with incidents, the policy, and the roles somebody holds."""
+    """A unit of work with incidents, the policy, and who holds which roles.
+
+    `reachable` are the roles that somebody can be paged in now, `staff` the roles each person may act in.
+    """
 
     service: ClassVar[str] = "safety-bridge"
 
-    def __init__(self, connection: Connection, now: datetime, *, policy: Policy, reachable: frozenset[str]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        now: datetime,
+        *,
+        policy: Policy,
+        reachable: frozenset[str],
+        staff: Mapping[str, frozenset[str]],
+        environment: str | None = None,
+    ) -> None:
         super().__init__(connection, now)
         self.policy = policy
         self.reachable = reachable
+        self.staff = staff
+        self.environment = environment
         self.incidents = Incidents()
         self._later: list[tuple[Sequence[Identity], Callable[[], None]]] = []
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
-        await self.incidents.load(self.connection, [one for message in messages for one in identities_of(message)])
+        wanted = [one for message in messages for one in identities_of(message, self.environment)]
+        for message in messages:
+            if isinstance(message.event, AgentEvent):
+                other = signal.in_other_mode(message.event, source=message.envelope.source)
+                wanted += [other] if other is not None else []
+        await self.incidents.load(self.connection, wanted)
 
     def after_loading(self, wanted: Sequence[Identity], do: Callable[[], None]) -> None:
         """Do it before saving, once these incidents have been read: what no batch could foresee."""
@@ -217,7 +245,7 @@ class SafetyUnit(UnitOfWork):
             await self.incidents.load(self.connection, [one for wanted, _ in self._later for one in wanted])
             for _, do in self._later:
                 do()
-        await self.incidents.write(self.connection)
+        await self.incidents.write(self.connection, self.policy)
 
 
 async def read_incident(connection: Connection, ref: str) -> Incident | None:

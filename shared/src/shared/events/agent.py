@@ -21,12 +21,19 @@ class AgentEvent(Event):
     ticket_id: Any = None
     mode: Any = None
     environment: Any = None
+    revision: Any = None
     severity: Any = None
     incident_class: Any = Field(default=None, alias="class")
     responses: Any = None
     detected_at: Any = None
     report: Any = None
+    intervention: Any = None
     guardian_contact: Any = None
+    preserve: Any = None
+    category_codes: Any = None
+    evidence_refs: Any = None
+    subject_ref: Any = None
+    account_ref: Any = None
 
     @property
     def key(self) -> str:
@@ -76,6 +83,28 @@ class SafetyIncidentUpdated(AgentEvent):
     wire_type = "com.storytailor.safety.incident_updated.v1"
 
 
+class SafetyResponseStarted(AgentEvent):
+    wire_type = "com.storytailor.safety.response_started.v1"
+
+
+class SafetyInterventionHandedOff(AgentEvent):
+    wire_type = "com.storytailor.safety.intervention_handed_off.v1"
+
+
+class SafetyInterventionConfirmed(AgentEvent):
+    wire_type = "com.storytailor.safety.intervention_confirmed.v1"
+
+
+class SafetyGuardianNotified(AgentEvent):
+    wire_type = "com.storytailor.safety.guardian_notified.v1"
+
+
+class SafetyIncidentRetracted(AgentEvent):
+    """The agent would take it back. That lowers nothing: two persons may decide so (S1)."""
+
+    wire_type = "com.storytailor.safety.incident_retracted.v1"
+
+
 class SafetyAgentHeartbeat(AgentEvent):
     wire_type = "com.storytailor.safety.agent_heartbeat.v1"
 
@@ -112,6 +141,11 @@ EVENTS: tuple[type[AgentEvent], ...] = (
     SafetyPrivacyConcern,
     SafetyCoppaConcern,
     SafetyIncidentUpdated,
+    SafetyResponseStarted,
+    SafetyInterventionHandedOff,
+    SafetyInterventionConfirmed,
+    SafetyGuardianNotified,
+    SafetyIncidentRetracted,
     SafetyAgentHeartbeat,
     SafetyTicketFlagged,
     SafetyUnreadable,

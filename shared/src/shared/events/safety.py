@@ -31,6 +31,8 @@ class IncidentEvent(Event):
     responses: tuple[Response, ...] = ()
     tracks: Tracks
     flags: tuple[str, ...] = ()
+    failed_report_attempts: int = 0
+    proposed_severity: str | None = None
     actor_id: str | None = None
     actor_role: str | None = None
     reason_code: str | None = None
@@ -56,10 +58,58 @@ class SafetyIncidentAcknowledged(IncidentEvent):
     wire_type = "com.storytailor.support.safety.incident_acknowledged.v1"
 
 
-class SafetyPageRequested(Event):
-    """Somebody is to be paged now. `recipients` are references of the directory, never addresses (S4, S5)."""
+class SafetyIncidentAckLapsed(IncidentEvent):
+    """Who took it did nothing with it for too long: it is paged anew (S4)."""
 
-    wire_type = "com.storytailor.support.safety.page_requested.v1"
+    wire_type = "com.storytailor.support.safety.incident_ack_lapsed.v1"
+
+
+class SafetyIncidentProgressed(IncidentEvent):
+    """Something was done; `reason_code` says what (S4)."""
+
+    wire_type = "com.storytailor.support.safety.incident_progressed.v1"
+
+
+class SafetyIncidentCoordinated(IncidentEvent):
+    """Somebody of the Safety Team works on it too (S4)."""
+
+    wire_type = "com.storytailor.support.safety.incident_coordinated.v1"
+
+
+class SafetyIncidentReopened(IncidentEvent):
+    """It was closed, and has to be looked at again (S4)."""
+
+    wire_type = "com.storytailor.support.safety.incident_reopened.v1"
+
+
+class SafetyIncidentClosed(IncidentEvent):
+    """It is at its end; `reason_code` is the disposition (S1)."""
+
+    wire_type = "com.storytailor.support.safety.incident_closed.v1"
+
+
+class SafetyReassessmentProposed(IncidentEvent):
+    """A person, or the agent (then without an actor), would have something lowered, closed or let go; `reason_code` says
+    what. Nothing has changed: it takes two persons (S1).
+    """
+
+    wire_type = "com.storytailor.support.safety.reassessment_proposed.v1"
+
+
+class SafetyReassessmentApproved(IncidentEvent):
+    """A second person has agreed; what was proposed holds from now on (S1)."""
+
+    wire_type = "com.storytailor.support.safety.reassessment_approved.v1"
+
+
+class SafetyReassessmentRejected(IncidentEvent):
+    """What was proposed does not come to pass (S1)."""
+
+    wire_type = "com.storytailor.support.safety.reassessment_rejected.v1"
+
+
+class OfIncident(Event):
+    """Something about an incident that changes nothing of it."""
 
     incident_ref: Identifier
     occurred_at: Instant
@@ -68,16 +118,80 @@ class SafetyPageRequested(Event):
     policy_version: str
     mode: str
     epoch: int
+
+    @property
+    def key(self) -> str:
+        return self.incident_ref
+
+
+class SafetyPageRequested(OfIncident):
+    """Somebody is to be paged now: who holds these roles, and these persons of the directory; never addresses (S4, S5).
+
+    `reason_code` says why; a page that `outlives_acknowledgement` is not over once the epoch is acknowledged.
+    """
+
+    wire_type = "com.storytailor.support.safety.page_requested.v1"
+
     step: int
     repeat: int = 0
     lane: str
     severity_working: str
     roles: tuple[str, ...]
+    persons: tuple[str, ...] = ()
     late_by_seconds: float = 0.0
+    reason_code: str = "not_acknowledged"
+    outlives_acknowledgement: bool = False
 
-    @property
-    def key(self) -> str:
-        return self.incident_ref
+
+class SafetyPageLate(OfIncident):
+    """A page left later than it was due, in place of the `missed_steps` before it (S4)."""
+
+    wire_type = "com.storytailor.support.safety.page_late.v1"
+
+    step: int
+    late_by_seconds: float
+    missed_steps: int
+
+
+class SafetyPagingExhausted(OfIncident):
+    """Everybody on the ladder has been paged and nobody has acknowledged; the last step repeats without end (S4)."""
+
+    wire_type = "com.storytailor.support.safety.paging_exhausted.v1"
+
+    lane: str
+
+
+class DeadlineEvent(OfIncident):
+    """One clock of an incident, at the instant `occurred_at`, by when `elapsed_pct` of its time was used up (S4).
+
+    `clock` is acknowledge, outcome or confirmation (of a hand-off, which has no class).
+    """
+
+    clock: str
+    incident_class: IncidentClass | None = None
+    started_at: Instant
+    due_at: Instant
+    elapsed_pct: int
+
+
+class SafetyDeadlineStarted(DeadlineEvent):
+    """A clock runs. Told again when it turns out to be due earlier; it is never due later."""
+
+    wire_type = "com.storytailor.support.safety.deadline_started.v1"
+
+
+class SafetyDeadlineWarning(DeadlineEvent):
+    wire_type = "com.storytailor.support.safety.deadline_warning.v1"
+
+
+class SafetyDeadlineBreached(DeadlineEvent):
+    wire_type = "com.storytailor.support.safety.deadline_breached.v1"
+
+
+class SafetyDeadlineMet(DeadlineEvent):
+    """What was promised has happened, in time or after the breach."""
+
+    wire_type = "com.storytailor.support.safety.deadline_met.v1"
 
 
 EVENTS: tuple[type[Event], ...] = (
@@ -85,5 +199,19 @@ EVENTS: tuple[type[Event], ...] = (
     SafetyIncidentRaised,
     SafetyIncidentUpdated,
     SafetyIncidentAcknowledged,
+    SafetyIncidentAckLapsed,
+    SafetyIncidentProgressed,
+    SafetyIncidentCoordinated,
+    SafetyIncidentReopened,
+    SafetyIncidentClosed,
+    SafetyReassessmentProposed,
+    SafetyReassessmentApproved,
+    SafetyReassessmentRejected,
     SafetyPageRequested,
+    SafetyPageLate,
+    SafetyPagingExhausted,
+    SafetyDeadlineStarted,
+    SafetyDeadlineWarning,
+    SafetyDeadlineBreached,
+    SafetyDeadlineMet,
 )

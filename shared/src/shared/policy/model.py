@@ -14,7 +14,17 @@ from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from shared.policy.patterns import Patterns, Phrase, Rule
 from shared.vocabulary import (
@@ -284,6 +294,11 @@ def _severity(value: Any) -> Any:
 SeverityWord = Annotated[Severity, BeforeValidator(_severity)]
 
 
+Positive = Annotated[int, Field(gt=0)]
+CodeWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A word that stands for itself in events and commands."""
+
+
 class IncidentDefaults(_Part):
     """The class and severity of an incident that a safety ticket opens (S8)."""
 
@@ -320,12 +335,43 @@ class PagingLane(StrEnum):
     LOW = "low"
 
 
+class Relaxation(StrEnum):
+    """What nobody decides alone; closing, where it is high or critical (S1)."""
+
+    CLOSE = "close"
+    LOWER_SEVERITY = "lower_severity"
+    RELEASE_GUARDIAN = "release_guardian"
+    SUPPRESS_GUARDIAN = "suppress_guardian"
+    CLOSE_REPORT = "close_report"
+    END_INTERVENTION = "end_intervention"
+
+
 class Safety(_Part):
     severities: dict[Subcategory, IncidentDefaults]
     severity_floor: dict[IncidentClass, SeverityWord]
-    acknowledge_within_minutes: dict[IncidentClass, int]
+    acknowledge_within_minutes: dict[IncidentClass, Positive]
+    outcome_within_minutes: dict[IncidentClass, Positive]
+    confirm_hand_off_within_minutes: Positive
+    warn_at_percent: tuple[Annotated[int, Field(gt=0, lt=100)], ...]
+    lease_minutes: dict[PagingLane, Positive | None]
+    """How long an acknowledgement holds without progress; None is for ever (S4)."""
+    proposal_valid_minutes: Positive
+    restricted_ticket_after_minutes: Positive
     must_acknowledge: dict[IncidentClass, tuple[str, ...]]
     paging: dict[PagingLane, PagingLadder]
+    report_paging: PagingLadder
+    hand_off_paging: PagingLadder
+    progress: tuple[CodeWord, ...]
+    checklists: dict[IncidentClass, tuple[CodeWord, ...]]
+    checklist_of_every_incident: tuple[CodeWord, ...]
+    reasons: dict[Relaxation, Annotated[tuple[CodeWord, ...], Field(min_length=1)]]
+
+    @field_validator("warn_at_percent")
+    @classmethod
+    def _rising(cls, percents: tuple[int, ...]) -> tuple[int, ...]:
+        if list(percents) != sorted(set(percents)):
+            raise ValueError("warnings must ascend")
+        return percents
 
 
 class Meaning(_Part):
@@ -409,6 +455,10 @@ class Policy(_Part):
         _all(IncidentClass, self.safety.must_acknowledge, "safety.must_acknowledge")
         _all(IncidentClass, self.safety.acknowledge_within_minutes, "safety.acknowledge_within_minutes")
         _all(PagingLane, self.safety.paging, "safety.paging")
+        _all(IncidentClass, self.safety.outcome_within_minutes, "safety.outcome_within_minutes")
+        _all(IncidentClass, self.safety.checklists, "safety.checklists")
+        _all(PagingLane, self.safety.lease_minutes, "safety.lease_minutes")
+        _all(Relaxation, self.safety.reasons, "safety.reasons")
         _all(Category, self.texts.categories, "texts.categories")
         _all(Subcategory, self.texts.subcategories, "texts.subcategories")
         _all({*Criterion, *self.criteria}, self.texts.escalation_details, "texts.escalation_details")

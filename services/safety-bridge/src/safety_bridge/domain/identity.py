@@ -30,6 +30,7 @@ class IdentityKind(StrEnum):
     AGENT = "agent"
     TICKET = "ticket"
     UNREADABLE = "unreadable"
+    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ def of_ticket(ticket_id: TicketId, mode: Mode = Mode.LIVE) -> Identity:
 def of_unreadable(producer: str) -> Identity:
     """Everything unreadable from one producer is one incident (S6)."""
     return Identity(IdentityKind.UNREADABLE, _key("unreadable", producer))
+
+
+def of_foreign(source: str) -> Identity:
+    """Everything that one producer says of another deployment is one incident here (S6)."""
+    return Identity(IdentityKind.FOREIGN, _key("foreign", source))
 
 
 def fit_id(value: object) -> str | None:

@@ -1,78 +1,31 @@
 """The incident: what is known of it only grows, and every growth that matters begins a new epoch of paging (S1, S4).
 
-What is known (`Facts`) is joined by maximum, union and earliest time, so that order and repetition of signals cannot matter.
-Epoch, paging and acknowledgements are the part that depends on when something was heard.
+What is known stands in `facts.py`, what persons did about it here. Epoch, paging and acknowledgements are the part that
+depends on when something was heard.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
+from safety_bridge.domain.clock import Clock
+from safety_bridge.domain.facts import Facts
 from safety_bridge.domain.identity import IncidentRef, Mode
+from safety_bridge.domain.tracks import GuardianContact, GuardianTrack, Handling, InterventionTrack, ReportTrack
 from shared.errors import Refusal
-from shared.policy.model import Policy
+from shared.policy.model import PagingLane, Policy, Relaxation
 from shared.vocabulary import IncidentClass, Response, Severity, TicketId
 
 SUPPORT = "support"
 """The role that acknowledges every incident, whatever its class (S4)."""
+SAFETY_TEAM = "safety_team"
+LEGAL_COMPLIANCE = "legal_compliance"
+LAST_RESPONDER = "last_responder"
 ON_CALL_FOR = MappingProxyType({SUPPORT: frozenset({"primary", "secondary", "lead"})})
 """Who on duty stands for a role that has to acknowledge, where that is not the role of the same name."""
-
-
-class ReportTrack(IntEnum):
-    """Where a mandatory report stands; it only moves on (S3)."""
-
-    NOT_REQUIRED = 0
-    REQUIRED = 1
-    GENERATED = 2
-    SUBMITTED = 3
-    ACCEPTED = 4
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
-
-
-class GuardianContact(IntEnum):
-    """Whether a guardian may be told; the most restrictive word stands, and no word is `unknown` (S5)."""
-
-    ALLOWED = 0
-    UNKNOWN = 1
-    PROHIBITED = 2
-
-
-class Flag(StrEnum):
-    """What was odd about a signal."""
-
-    UNREADABLE = "unreadable"
-    CONFLICTING_ID = "conflicting_id"
-    AGENT_INCIDENT_ID_MISSING = "agent_incident_id_missing"
-    SEVERITY_UNKNOWN = "severity_unknown"
-    RESPONSE_UNKNOWN = "response_unknown"
-    TIME_CLAMPED = "time_clamped"
-    REPORT_ATTEMPT_FAILED = "report_attempt_failed"
-
-
-class EpochHasPassed(Refusal):
-    """The incident has changed since the page that this answers; read it again."""
-
-    slug = "epoch-has-passed"
-    clause = "S4"
-
-
-class RoleNotRequired(Refusal):
-    """This role cannot acknowledge this incident; paging goes on."""
-
-    slug = "role-not-required"
-    clause = "S4"
-
-
-class SeverityNeverFalls(Refusal):
-    """The incident is more severe already, and nobody lowers a severity alone."""
-
-    slug = "severity-never-falls"
-    clause = "S1"
+NEEDS_TWO_TO_CLOSE = Severity.HIGH
+"""From here on nobody closes an incident alone (S1)."""
 
 
 class ContinuesElsewhere(Refusal):
@@ -82,38 +35,26 @@ class ContinuesElsewhere(Refusal):
     clause = "S8"
 
 
+class EpochHasPassed(Refusal):
+    """The incident has changed since the page that this answers; read it again."""
+
+    slug = "epoch-has-passed"
+    clause = "S4"
+
+
+class AlreadyClosed(Refusal):
+    """The incident is closed; reopen it first."""
+
+    slug = "incident-closed"
+    clause = "S4"
+
+
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known. `joined` is commutative, associative and idempotent, and nothing ever gets less (S1)."""
+class Actor:
+    """Who acts, and in which role."""
 
-    detected_at: datetime
-    severity: Severity
-    classes: frozenset[IncidentClass] = frozenset()
-    responses: frozenset[Response] = frozenset()
-    report: ReportTrack = ReportTrack.NOT_REQUIRED
-    guardian_contact: GuardianContact = GuardianContact.UNKNOWN
-    agent_incident_ids: frozenset[str] = frozenset()
-    flags: frozenset[Flag] = frozenset()
-
-    def joined(self, other: "Facts") -> "Facts":
-        """What both know together."""
-        return Facts(
-            detected_at=min(self.detected_at, other.detected_at),
-            severity=max(self.severity, other.severity),
-            classes=self.classes | other.classes,
-            responses=self.responses | other.responses,
-            report=max(self.report, other.report),
-            guardian_contact=max(self.guardian_contact, other.guardian_contact),
-            agent_incident_ids=self.agent_incident_ids | other.agent_incident_ids,
-            flags=self.flags | other.flags,
-        )
-
-    def at_least_the_floor(self, policy: Policy) -> "Facts":
-        """No less severe than the classes allow; a crisis that has to be reported is critical (S2)."""
-        if {IncidentClass.CRISIS, IncidentClass.MANDATORY_REPORT} <= self.classes:
-            return replace(self, severity=Severity.CRITICAL)
-        floors = (policy.safety.severity_floor.get(one, Severity.LOW) for one in self.classes)
-        return replace(self, severity=max(self.severity, *floors, Severity.LOW))
+    id: str
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +68,31 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one person asks for and another one has to agree to, as long as the incident is the one both saw (S1)."""
+
+    relaxation: Relaxation
+    reason: str
+    by: Actor
+    at: datetime
+    snapshot: str
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardianDecision:
+    """What persons decided about telling a guardian; a release holds for what was known of the guardian then (S5)."""
+
+    track: GuardianTrack
+    contact: GuardianContact
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
-    """One matter of child safety. `ticket_id` is the safety ticket, or the restricted ticket made for it (S8, S9)."""
+    """One matter of child safety. `ticket_id` is its safety ticket, or the restricted ticket made for it (S8, S9).
+
+    `is_born_of_ticket`: it is the incident of a safety ticket and has no other one.
+    """
 
     ref: IncidentRef
     mode: Mode
@@ -146,24 +110,52 @@ class Incident:
     is_born_of_ticket: bool = False
     acknowledgements: tuple[Acknowledgement, ...] = ()
     continues_in: IncidentRef | None = None
+    handling: Handling = Handling.PAGING
+    lease_ends_at: datetime | None = None
+    """Until when the acknowledgement holds without progress."""
+    lapsed_ackers: frozenset[str] = frozenset()
+    """Who took it and let it lie: they are on the next page."""
+    coordinated_with: str | None = None
+    done: frozenset[str] = frozenset()
+    """Items of the checklists."""
+    disposition: str | None = None
+    lowered_to: Severity | None = None
+    """What two persons agreed paging should go by."""
+    report_closed_for: str | None = None
+    intervention_ended_for: str | None = None
+    guardian_decision: GuardianDecision | None = None
+    proposals: tuple[Proposal, ...] = ()
+    clocks: tuple[Clock, ...] = ()
+    insisted: Mapping[str, int] = field(default_factory=dict)
+    """The number of the next page on each ladder that an acknowledgement does not end."""
+    tickets: frozenset[TicketId] = frozenset()
+    """The safety tickets whose own word has come, not only their name in an event."""
+    ticket_due_at: datetime | None = None
+    """When it gets a restricted ticket, should the ticket that was named not turn up (S9)."""
 
     def __repr__(self) -> str:
         return f"<Incident {self.ref} epoch {self.epoch} {self.severity_working.word}>"
 
     @property
     def severity_working(self) -> Severity:
-        """What paging goes by. The peak, since nobody can lower it yet (S1)."""
-        return self.facts.severity
+        """What paging goes by: the peak, unless two persons have lowered it (S1)."""
+        return self.facts.severity if self.lowered_to is None else self.lowered_to
+
+    @property
+    def lane(self) -> PagingLane:
+        """The ladder of the policy that this incident climbs (S4)."""
+        if self.severity_working is Severity.CRITICAL:
+            return PagingLane.CRISIS
+        if self.lowered_to is None and IncidentClass.CRISIS in self.facts.classes:
+            return PagingLane.CRISIS
+        if IncidentClass.MANDATORY_REPORT in self.facts.classes:
+            return PagingLane.MANDATORY_REPORT
+        return PagingLane(self.severity_working.word)
 
     def roles_missing(self, policy: Policy) -> frozenset[str]:
         """The roles that still have to acknowledge this epoch (S4)."""
         required = {SUPPORT}.union(*(policy.safety.must_acknowledge[one] for one in self.facts.classes))
         return frozenset(required - self.roles_acknowledged)
-
-    def acknowledge_by(self, policy: Policy) -> datetime | None:
-        """The earliest instant by which one of its classes has to be acknowledged (S4)."""
-        within = [policy.safety.acknowledge_within_minutes[one] for one in self.facts.classes]
-        return self.facts.detected_at + timedelta(minutes=min(within)) if within else None
 
     @property
     def roles_acknowledged(self) -> frozenset[str]:
@@ -171,24 +163,61 @@ class Incident:
         return frozenset(one.role for one in self.acknowledgements if one.epoch == self.epoch)
 
     @property
+    def ackers(self) -> frozenset[str]:
+        """The persons whose acknowledgement is current."""
+        return frozenset(one.actor_id for one in self.acknowledgements if one.epoch == self.epoch)
+
+    @property
     def has_restricted_ticket(self) -> bool:
         """Whether its ticket was made by us, so that what is said of that ticket is no news (S9)."""
         return self.ticket_id is not None and not self.is_born_of_ticket
 
     @property
-    def guardian_track(self) -> str:
-        """Telling a guardian is held unless it is expressly allowed (S5)."""
-        if Response.PARENT_NOTIFICATION not in self.facts.responses:
-            return "none"
-        return "planned" if self.facts.guardian_contact is GuardianContact.ALLOWED else "held"
+    def is_report_open(self) -> bool:
+        """Whether a report has to be made and no receipt is there; two persons may close it for a reason (S1, S3)."""
+        report = self.facts.report
+        return ReportTrack.NOT_REQUIRED < report < ReportTrack.ACCEPTED and self.report_closed_for is None
+
+    @property
+    def is_hand_off_open(self) -> bool:
+        """Whether somebody was handed over and nobody has confirmed it (S3)."""
+        return self.facts.intervention is InterventionTrack.HANDED_OFF and self.intervention_ended_for is None
 
     @property
     def handling_track(self) -> str:
         if self.continues_in is not None:
             return "merged"
-        if self.next_page_at is None:
-            return "acknowledged"
-        return "paging" if self.severity_working > Severity.LOW else "new"
+        if self.handling is Handling.PAGING and self.severity_working is Severity.LOW:
+            return "new"
+        return self.handling.value
+
+    @property
+    def report_track(self) -> str:
+        return self.facts.report.word if self.report_closed_for is None else "closed"
+
+    @property
+    def intervention_track(self) -> str:
+        if self.intervention_ended_for is not None and self.facts.intervention < InterventionTrack.CONFIRMED:
+            return "ended_without_contact"
+        return self.facts.intervention.word
+
+    @property
+    def guardian_track(self) -> GuardianTrack:
+        """Telling a guardian is held unless it is expressly allowed, or two persons have released it (S5)."""
+        facts, decision = self.facts, self.guardian_decision
+        if decision is not None and decision.track is not GuardianTrack.PLANNED:
+            return decision.track
+        if facts.guardian_notified:
+            return GuardianTrack.SENT
+        if Response.PARENT_NOTIFICATION not in facts.responses:
+            return GuardianTrack.NONE
+        released_for = decision.contact if decision is not None else GuardianContact.ALLOWED
+        return GuardianTrack.PLANNED if facts.guardian_contact <= released_for else GuardianTrack.HELD
+
+    def checklist(self, policy: Policy) -> frozenset[str]:
+        """What has to be done before it is followed up (S4)."""
+        items = (policy.safety.checklists[one] for one in self.facts.classes)
+        return frozenset(policy.safety.checklist_of_every_incident).union(*items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,75 +254,100 @@ def open_incident(
 
 def merge(incident: Incident, signal: Signal, *, now: datetime, policy: Policy) -> Incident:
     """The incident after one more signal. Worse news begins a new epoch; a lower word changes nothing (S1)."""
-    facts = incident.facts.joined(signal.facts).at_least_the_floor(policy)
-    after = replace(incident, facts=facts)
-    is_worse = facts.severity > incident.facts.severity or facts.classes > incident.facts.classes
-    if is_worse or (signal.asks_again and incident.next_page_at is None):
-        return _new_epoch(after, incident.epoch + 1, now)
-    return after
+    known = incident.facts
+    facts = known.joined(signal.facts).at_least_the_floor(policy)
+    after = _no_longer_agreed(replace(incident, facts=facts), known, signal.facts.at_least_the_floor(policy).severity)
+    if incident.handling is Handling.CLOSED:
+        reopens = signal.asks_again or not facts.says_no_more_than(known, policy)
+        return new_epoch(reopened(after), now=now) if reopens else after
+    is_report_open_again = after.is_report_open and incident.report_closed_for is not None
+    is_graver = after.severity_working > incident.severity_working or facts.classes > known.classes
+    if is_graver or is_report_open_again:
+        return new_epoch(after, now=now)
+    if incident.next_page_at is None and (signal.asks_again or _has_failed_again(known, facts)):
+        return new_epoch(after, now=now)
+    return renew_lease(after, now=now, policy=policy) if _has_moved_on(known, facts) else after
 
 
 def absorb(incident: Incident, other: Incident, *, now: datetime, policy: Policy) -> tuple[Incident, Incident]:
     """Two incidents turn out to be one matter: one page lane for both (S8).
 
-    The new epoch is later than any of either, so that no acknowledgement of one half passes for the whole.
+    The new epoch is later than any of either, so that no acknowledgement of one half passes for the whole; nor does what
+    two persons have agreed on.
     """
     facts = incident.facts.joined(other.facts).at_least_the_floor(policy)
-    whole = _new_epoch(replace(incident, facts=facts), max(incident.epoch, other.epoch) + 1, now)
-    return whole, replace(other, continues_in=incident.ref, next_page_at=None)
+    latest = max(incident.epoch, other.epoch)
+    whole = replace(
+        reopened(incident),
+        facts=facts,
+        epoch=latest,
+        lowered_to=None,
+        report_closed_for=None,
+        intervention_ended_for=None,
+        guardian_decision=None,
+        proposals=(),
+        tickets=incident.tickets | other.tickets,
+    )
+    return new_epoch(whole, now=now), replace(other, continues_in=incident.ref, next_page_at=None, lease_ends_at=None)
 
 
-def acknowledge(incident: Incident, *, epoch: int, role: str, actor_id: str, now: datetime, policy: Policy) -> Incident:
-    """The incident with this role's acknowledgement; the last one missing ends paging, not the incident (S4).
-
-    Raises:
-        ContinuesElsewhere, EpochHasPassed, RoleNotRequired: nothing changes and paging goes on.
-    """
-    _must_be_current(incident, epoch)
-    required = next((one for one, on_call in ON_CALL_FOR.items() if role in on_call), role)
-    missing = incident.roles_missing(policy)
-    if required in incident.roles_acknowledged:
-        return incident
-    if required not in missing:
-        raise RoleNotRequired
+def new_epoch(incident: Incident, *, now: datetime) -> Incident:
+    """Somebody has to look again: paging begins anew, and who acknowledged before has not acknowledged this (S4)."""
     return replace(
         incident,
-        acknowledgements=(*incident.acknowledgements, Acknowledgement(epoch, required, actor_id, now)),
-        next_page_at=incident.next_page_at if missing - {required} else None,
+        epoch=incident.epoch + 1,
+        epoch_started_at=now,
+        next_page_at=now,
+        next_page=0,
+        handling=Handling.PAGING,
+        lease_ends_at=None,
     )
 
 
-def raise_by_person(
-    incident: Incident,
-    *,
-    epoch: int,
-    severity: Severity | None,
-    incident_class: IncidentClass | None,
-    now: datetime,
-    policy: Policy,
-) -> Incident:
-    """A person makes it more severe or adds a class; nobody makes it less (S1).
+def reopened(incident: Incident) -> Incident:
+    """What was done before is not done for what comes now."""
+    return replace(incident, done=frozenset(), disposition=None, coordinated_with=None)
 
-    Raises:
-        ContinuesElsewhere, EpochHasPassed, SeverityNeverFalls: nothing changes.
+
+def renew_lease(incident: Incident, *, now: datetime, policy: Policy) -> Incident:
+    """Something has been done: the acknowledgement holds for another while (S4)."""
+    minutes = policy.safety.lease_minutes[incident.lane]
+    holds = incident.handling in (Handling.ACKNOWLEDGED, Handling.COORDINATING) and minutes is not None
+    return replace(incident, lease_ends_at=now + timedelta(minutes=minutes or 0) if holds else None)
+
+
+def must_be_current(incident: Incident, epoch: int) -> None:
     """
-    _must_be_current(incident, epoch)
-    if severity is not None and severity < incident.severity_working:
-        raise SeverityNeverFalls
-    said = replace(
-        incident.facts,
-        severity=severity or incident.facts.severity,
-        classes=frozenset({incident_class} if incident_class else ()),
-    )
-    return merge(incident, Signal(said), now=now, policy=policy)
-
-
-def _must_be_current(incident: Incident, epoch: int) -> None:
+    Raises:
+        ContinuesElsewhere, AlreadyClosed, EpochHasPassed: what was seen is not what is.
+    """
     if incident.continues_in is not None:
         raise ContinuesElsewhere
+    if incident.handling is Handling.CLOSED:
+        raise AlreadyClosed
     if epoch != incident.epoch:
         raise EpochHasPassed
 
 
-def _new_epoch(incident: Incident, epoch: int, now: datetime) -> Incident:
-    return replace(incident, epoch=epoch, epoch_started_at=now, next_page_at=now, next_page=0)
+def _no_longer_agreed(after: Incident, known: Facts, said: Severity) -> Incident:
+    """What two persons agreed on ends with the first word that says more than they knew (S1)."""
+    facts = after.facts
+    is_news = facts != known
+    is_above = after.lowered_to is not None and said > after.lowered_to
+    asks_for_report = facts.last_report != known.last_report and facts.last_report is not None and facts.last_report[2]
+    help_wanted = facts.asked.get(Response.CRISIS_INTERVENTION) != known.asked.get(Response.CRISIS_INTERVENTION)
+    return replace(
+        after,
+        lowered_to=None if is_news and is_above else after.lowered_to,
+        report_closed_for=None if asks_for_report else after.report_closed_for,
+        intervention_ended_for=None if help_wanted else after.intervention_ended_for,
+    )
+
+
+def _has_failed_again(known: Facts, facts: Facts) -> bool:
+    return facts.report < ReportTrack.ACCEPTED and facts.report_failures > known.report_failures
+
+
+def _has_moved_on(known: Facts, facts: Facts) -> bool:
+    """A step of the report or of the intervention is progress (S4)."""
+    return facts.report > known.report or facts.intervention > known.intervention

@@ -1,37 +1,45 @@
 """Who is paged next, and when.
 
-There is no last page: the end of a ladder repeats until every role that has to has acknowledged (S4).
+There is no last page: the end of a ladder repeats until every role that has to has acknowledged (S4). A report without a
+receipt and a hand-off without a confirmation have ladders of their own, which no acknowledgement ends.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-from safety_bridge.domain.incident import ON_CALL_FOR, Facts, Incident
+from safety_bridge.domain.incident import LAST_RESPONDER, ON_CALL_FOR, Incident, new_epoch
 from shared.policy.model import PagingLadder, PagingLane, Policy
-from shared.vocabulary import IncidentClass, Severity
+from shared.vocabulary import IncidentClass
 
-LAST_RESPONDER = "last_responder"
+
+class Why(StrEnum):
+    """Why somebody is paged."""
+
+    NOT_ACKNOWLEDGED = "not_acknowledged"
+    REPORT_OPEN = "report_open"
+    HAND_OFF_OPEN = "hand_off_open"
+    SUBJECT_CONFLICT = "subject_conflict"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: to whom, on which step of which lane. `late_by` is how long the page before it has been missing."""
+    """One page: to whom, on which step of which lane. `late_by` is how long the page before it has been missing.
+
+    `persons` are paged beside those who hold the roles: who took it and let it lie.
+    """
 
     lane: PagingLane
     step: int
     repeat: int
     roles: tuple[str, ...]
-    late_by: timedelta
-
-
-def lane_of(facts: Facts) -> PagingLane:
-    """The ladder of the policy that this incident climbs (S4)."""
-    if IncidentClass.CRISIS in facts.classes or facts.severity is Severity.CRITICAL:
-        return PagingLane.CRISIS
-    if IncidentClass.MANDATORY_REPORT in facts.classes:
-        return PagingLane.MANDATORY_REPORT
-    return PagingLane(facts.severity.word)
+    late_by: timedelta = timedelta(0)
+    missed: int = 0
+    is_first_repeat: bool = False
+    """Everybody on the ladder has been paged."""
+    why: Why = Why.NOT_ACKNOWLEDGED
+    persons: tuple[str, ...] = ()
 
 
 def next_page(
@@ -44,16 +52,89 @@ def next_page(
     """
     if incident.next_page_at is None or now < incident.next_page_at:
         return incident, None
-    lane = lane_of(incident.facts)
+    lane = incident.lane
     ladder = policy.safety.paging[lane]
     started_at = incident.epoch_started_at
     number = max(incident.next_page, _number_at(ladder, started_at, now))
     if _time_of(ladder, started_at, number) > now:
         return replace(incident, next_page_at=_time_of(ladder, started_at, number)), None
+    missed = number - incident.next_page
     number, roles = _first_with_people(ladder, number, incident, reachable, policy)
     last = len(ladder.steps) - 1
-    page = Page(lane, min(number, last), max(0, number - last), roles, now - incident.next_page_at)
-    return replace(incident, next_page=number + 1, next_page_at=_time_of(ladder, started_at, number + 1)), page
+    page = Page(
+        lane,
+        min(number, last),
+        max(0, number - last),
+        roles,
+        late_by=now - incident.next_page_at,
+        missed=missed,
+        is_first_repeat=incident.next_page <= last + 1 <= number,
+        persons=tuple(sorted(incident.lapsed_ackers)),
+    )
+    after = replace(
+        incident,
+        next_page=number + 1,
+        next_page_at=_time_of(ladder, started_at, number + 1),
+        lapsed_ackers=frozenset(),
+    )
+    return after, page
+
+
+def lapse(incident: Incident, *, now: datetime, policy: Policy) -> Incident:
+    """The incident after a look at `now`: an acknowledgement without progress holds no longer than its lease.
+
+    The epoch that begins when the lease ends goes on with the step after the first, and pages who took it and let it lie
+    (S4).
+    """
+    ends_at = incident.lease_ends_at
+    if ends_at is None or now < ends_at:
+        return incident
+    lapsed = replace(incident, lapsed_ackers=incident.ackers)
+    return replace(
+        new_epoch(lapsed, now=ends_at),
+        epoch_started_at=ends_at - _after(policy.safety.paging[incident.lane], 1),
+        next_page=1,
+    )
+
+
+def insist(
+    incident: Incident, *, now: datetime, reachable: Collection[str], policy: Policy
+) -> tuple[Incident, list[Page]]:
+    """The pages that are due whoever has acknowledged: a report has no receipt, a hand-off no confirmation (S3, S4)."""
+    pages = []
+    for why, lane, ladder, started_at in _insisting(incident, policy):
+        number = max(incident.insisted.get(why, 0), _number_at(ladder, started_at, now))
+        due_at = _time_of(ladder, started_at, number)
+        if due_at > now:
+            continue
+        last = len(ladder.steps) - 1
+        wanted = ladder.steps[min(number, last)].roles
+        roles = tuple(role for role in wanted if role in reachable) or (*wanted, LAST_RESPONDER)
+        pages.append(Page(lane, min(number, last), max(0, number - last), roles, late_by=now - due_at, why=why))
+        incident = replace(incident, insisted={**incident.insisted, why: number + 1})
+    return incident, pages
+
+
+def next_insistence_at(incident: Incident, policy: Policy) -> datetime | None:
+    """When the next page is due that no acknowledgement ends."""
+    return min(
+        (
+            _time_of(ladder, started_at, incident.insisted.get(why, 0))
+            for why, _, ladder, started_at in _insisting(incident, policy)
+        ),
+        default=None,
+    )
+
+
+def _insisting(incident: Incident, policy: Policy) -> list[tuple[Why, PagingLane, PagingLadder, datetime]]:
+    found = []
+    report_since = incident.facts.since.get(IncidentClass.MANDATORY_REPORT)
+    if incident.is_report_open and report_since is not None:
+        found.append((Why.REPORT_OPEN, PagingLane.MANDATORY_REPORT, policy.safety.report_paging, report_since))
+    if incident.is_hand_off_open and incident.facts.handed_off_at is not None:
+        handed_off_at = incident.facts.handed_off_at
+        found.append((Why.HAND_OFF_OPEN, PagingLane.CRISIS, policy.safety.hand_off_paging, handed_off_at))
+    return found
 
 
 def lanes_without_end(policy: Policy, reachable: Collection[str]) -> tuple[PagingLane, ...]:
