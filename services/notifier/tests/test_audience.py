@@ -420,6 +420,20 @@ def test_the_lead_hears_that_a_ticket_keeps_its_level(office, say) -> None:
     assert "keeps its level until somebody lowers it" in office.mail("sla_corrected").body
 
 
+def test_who_let_it_lie_is_paged_beside_those_on_duty(office, say) -> None:
+    """SN-38: by person, whoever is on duty now (S4)."""
+    office.hear(say.paged(roles=["primary"], persons=["lee"]))
+    assert office.recipients("on_call") == sorted({*office.recipients("on_call"), "lee"})
+
+
+def test_a_page_for_an_open_report_outlives_the_acknowledgement(office, say) -> None:
+    """SN-17: it is a step of a ladder of its own, and taking the incident does not take the report (S4)."""
+    of_report = {"reason_code": "report_open", "outlives_acknowledgement": True, "roles": ["primary"]}
+    office.hear(say.paged(roles=["primary"]), say.paged(**of_report))
+    office.hear(say.acknowledged())
+    assert sorted(one.state for one in office.told_to("on_call")) == ["queued", "superseded"]
+
+
 def test_everybody_on_duty_is_paged_once_however_many_roles_they_hold(office, say) -> None:
     """Reference and severity, nothing else (S4, S5)."""
     office.hear(say.paged())

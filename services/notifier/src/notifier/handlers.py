@@ -204,13 +204,18 @@ def on_sla_corrected(message: Received[SlaCorrected], unit: NotifierUnit) -> Non
 
 
 def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit) -> None:
-    """Everybody on duty in these roles is paged now; a page still under way to one of them gives way to the newer (S4)."""
+    """Everybody on duty in these roles is paged now, and these persons; a page still under way to one of them gives way to
+    the newer (S4).
+    """
     event = message.event
-    people = [person.id for role in event.roles for person in unit.desk.directory.people(role)]
+    on_duty = [person.id for role in event.roles for person in unit.desk.directory.people(role)]
+    people = [*on_duty, *event.persons]
+    outlives = event.outlives_acknowledgement
     intents = audience.pages(
         event.incident_ref,
         people or [NOBODY],
-        epoch=event.epoch,
+        epoch=None if outlives else event.epoch,
+        of=event.reason_code if outlives else str(event.epoch),
         step=event.step,
         repeat=event.repeat,
         severity=event.severity_working,

@@ -175,7 +175,8 @@ def pages(
     incident_ref: str,
     people: Iterable[str],
     *,
-    epoch: int,
+    epoch: int | None,
+    of: str,
     step: int,
     repeat: int,
     severity: str,
@@ -183,10 +184,13 @@ def pages(
     paged_at: datetime,
     correlation_id: str,
 ) -> tuple[Intent, ...]:
-    """One page for each person on duty, however many roles they hold (S4); nothing but reference and severity (S5)."""
+    """One page for each person on duty, however many roles they hold (S4); nothing but reference and severity (S5).
+
+    `epoch`: with whose acknowledgement it is over, None for a page that outlives it. `of` is the ladder it is a step of.
+    """
     return tuple(
         Intent(
-            identity=(incident_ref, str(epoch), str(step), str(repeat), person),
+            identity=(incident_ref, of, str(step), str(repeat), person),
             audience=Audience.ON_CALL,
             recipient=person,
             template=Template.PAGE,
@@ -201,11 +205,16 @@ def pages(
 
 
 def overtaken(open_pages: Iterable[Notification], page: Notification) -> tuple[Notification, ...]:
-    """Open pages of an incident to the same person, for which the newer one stands; it alone is tried on (S4)."""
+    """Open pages of an incident to the same person, for which the newer one stands; it alone is tried on (S4).
+
+    One that an acknowledgement ends does not stand for one that it does not end.
+    """
     return tuple(
         older.superseded(Reason.NEWER_PAGE, by=page.id)
         for older in open_pages
-        if older.intent.recipient == page.intent.recipient and older.id != page.id
+        if older.intent.recipient == page.intent.recipient
+        and older.id != page.id
+        and (page.intent.epoch is None or older.intent.epoch is not None)
     )
 
 
