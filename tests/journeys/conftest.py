@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ def start_system(own_engines: Engines, tmp_path: Path) -> Iterator[StartSystem]:
     """Starts a system with topics and tables of its own; stopped at the end."""
     with ExitStack() as to_stop:
 
-        async def start(*, replicas: int = 1) -> System:
-            system = await System.start(tmp_path, own_engines, replicas=replicas)
+        async def start(**options: Any) -> System:
+            system = await System.start(tmp_path, own_engines, **options)
             to_stop.callback(system.stop)
             return system
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import httpx2
 
 from deploy.engines import Engines
 from deploy.given import GivenDatabase, GivenKafka
-from deploy.stack import Stack
+from deploy.stack import SERVICES, Service, Stack
 from shared.events.envelope import rfc3339
 from shared.runtime.now import machine_now
 from shared.testing.builders import ticket_data
@@ -47,13 +47,22 @@ class System:
     database_url: str
 
     @classmethod
-    async def start(cls, directory: Path, engines: Engines, *, replicas: int = 1) -> "System":
+    async def start(
+        cls,
+        directory: Path,
+        engines: Engines,
+        *,
+        replicas: int = 1,
+        services: Iterable[Service] = SERVICES,
+        environment: Mapping[str, str] | None = None,
+    ) -> "System":
         """A system on running engines, in a database of its own."""
         name = f"t{secrets.token_hex(3)}"
         await _create_database(engines.database_url, name)
         url = engines.database_url.rpartition("/")[0] + f"/{name}"
         given = Engines(GivenKafka(engines.kafka_address), GivenDatabase(url))
-        stack = Stack(directory, given, replicas=replicas, environment={"SUPPORT_TOPIC_PREFIX": f"{name}."})
+        environment = {"SUPPORT_TOPIC_PREFIX": f"{name}.", **(environment or {})}
+        stack = Stack(directory, given, services=services, replicas=replicas, environment=environment)
         system = cls(stack, engines, f"{name}.", url)
         try:
             await asyncio.to_thread(stack.start)
