@@ -1,20 +1,24 @@
 """`make bench-clocks`: the deadlines of very many open clocks, with state and outbox as in the service.
 
-Open tickets are copies of real documents, made by the database; those that fall due are real ones. Read ratios: rates drift with
-the machine. Everything is one process and one database connection at a time, as in one replica.
+Tickets are real ones, copied into the tables under other names. Rates drift with what else the machine does: processor time and
+ratios are the figures to trust. Claims are made by processes of their own, as replicas do.
 """
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import random
 import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import islice
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +27,6 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from deploy.engines import Engines
 from deploy.provider import provide_engines
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.load import load_policy
@@ -36,87 +39,86 @@ from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Ticket
 from sla_monitor.handlers import settle
 from sla_monitor.settings import load_calendar
-from sla_monitor.store import Rulebook, SlaUnit
+from sla_monitor.store import KeptRules, Rulebook, SlaUnit
 from sla_monitor.timers import Deadlines
 
 SCHEMA = "sla_monitor"
 CLOCKS_A_TICKET = 3
 FEW_CLOCKS = 100_000
-BATCH = 500
+ROWS_A_COPY = 20_000
 PATIENCE = timedelta(minutes=1)
 SUBCATEGORIES = (Subcategory.API_ERRORS, Subcategory.LOGIN, None)
 
-_COPY = """
-with template as (
-    select row_number() over () - 1 as number, ticket_id, version, document, look_at, lane
-    from ticket_clock join timer using (ticket_id) where ticket_id like 'S-%'
-), copied as (
-    insert into ticket_clock (ticket_id, version, document)
-    select 'C-' || lpad(copy::text, 10, '0'), version,
-           convert_to(replace(convert_from(document, 'UTF8'), template.ticket_id, 'C-' || lpad(copy::text, 10, '0')), 'UTF8')
-    from generate_series($1::bigint, $2::bigint) as copy join template on number = copy % (select count(*) from template)
-)
-insert into timer (ticket_id, look_at, lane)
-select 'C-' || lpad(copy::text, 10, '0'), look_at + interval '1 day' + random() * interval '5 days', lane
-from generate_series($1::bigint, $2::bigint) as copy join template on number = copy % (select count(*) from template)
-"""
+out = Console(highlight=False, width=150)
 
-out = Console(highlight=False)
+
+class Row(NamedTuple):
+    """A ticket as it is kept."""
+
+    ticket_id: str
+    document: bytes
+    plan: bytes | None
+    look_at: datetime
+    lane: int
+
+    def named(self, ticket_id: str, look_at: datetime) -> "Row":
+        document = self.document.replace(self.ticket_id.encode(), ticket_id.encode())
+        return self._replace(ticket_id=ticket_id, document=document, look_at=look_at)
 
 
 class Drain(NamedTuple):
-    """Seconds of each look, and of processor time of this process a ticket."""
+    """Of one process that looked until nothing was due: from when to when, seconds of each look, processor seconds here and
+    of the server, megabytes."""
 
+    began: float
+    ended: float
     took: list[float]
     worked: float
+    served: float
+    megabytes: float
+
+
+def units_of(database: Database, book: Rulebook, now: Now) -> UnitsOfWork[SlaUnit]:
+    return UnitsOfWork(database, lambda connection, at: SlaUnit(connection, at, book), now=now, wake=lambda _: None)
+
+
+def real_tickets(book: Rulebook, created: Sequence[datetime], tiers: Sequence[Tier]) -> list[Row]:
+    """Tickets that were routed when they were created, as a handler keeps them."""
+    rows = []
+    for number, created_at in enumerate(created):
+        unit = SlaUnit(None, created_at, book)
+        subcategory = SUBCATEGORIES[number % len(SUBCATEGORIES)]
+        category = CATEGORY_OF[subcategory] if subcategory else None
+        decided = Decided(care_of(category, subcategory), subcategory, Level(1), tiers[number % len(tiers)])
+        ticket = Ticket(f"S-{number:010d}", f"c-{number}")
+        fact = Fact(created_at, FactKind.ROUTED, f"r-{number}", decided=decided)
+        ticket.start(fact, created_at=created_at, rules=book.in_force)
+        settle(ticket, unit)
+        ((ticket_id, _, document, _, plan),) = unit.tickets.to_write()
+        look_at = unit.tickets.outlook[ticket_id].look_at
+        assert look_at is not None
+        rows.append(Row(ticket_id, document, plan, look_at, unit.tickets.lane_of(ticket_id)))
+    return rows
 
 
 class Bench:
     """One sla-monitor's tables, and what fills and empties them."""
 
-    def __init__(self, url: str, rules: Rules, seed: int) -> None:
+    def __init__(self, url: str, rules: Rules, arguments: argparse.Namespace) -> None:
+        self.url = url
         self.database = Database(url, schema=SCHEMA)
         self.book = Rulebook(rules)
-        self.chance = random.Random(seed)
-        self.copies = 0
-        self.made = 0
-        self.seconds_a_ticket = 0.0
-        """What it took to open one, the last time."""
+        self.chance = random.Random(arguments.seed)
+        self.due: int = arguments.due
+        self.open = 0
+        self.drains = 0
+        self.prepared_in = 0.0
+        """Seconds that it took to make tickets and copy them, the last time."""
         self.rows: list[tuple[str, str, str]] = []
 
     def report(self, what: str, figure: str, beside: str = "") -> None:
         self.rows.append((what, figure, beside))
         out.print(f"{what}: {figure} {beside}")
-
-    def units(self, now: Now) -> UnitsOfWork[SlaUnit]:
-        return UnitsOfWork(
-            self.database, lambda connection, at: SlaUnit(connection, at, self.book), now=now, wake=lambda _: None
-        )
-
-    async def open(self, prefix: str, created: Sequence[datetime], now: datetime, tiers: Sequence[Tier]) -> None:
-        """Real tickets, routed when they were created."""
-        units, began = self.units(lambda: now), time.perf_counter()
-        for start in range(0, len(created), BATCH):
-            async with units.begin() as unit:
-                for created_at in created[start : start + BATCH]:
-                    self.made += 1
-                    ticket = Ticket(f"{prefix}-{self.made:010d}", f"c-{self.made}")
-                    subcategory = SUBCATEGORIES[self.made % len(SUBCATEGORIES)]
-                    category = CATEGORY_OF[subcategory] if subcategory else None
-                    tier = tiers[self.made % len(tiers)]
-                    decided = Decided(care_of(category, subcategory), subcategory, Level(1), tier)
-                    fact = Fact(created_at, FactKind.ROUTED, f"r-{self.made}", decided=decided)
-                    ticket.start(fact, created_at=created_at, rules=unit.rules)
-                    settle(ticket, unit)
-        self.seconds_a_ticket = (time.perf_counter() - began) / len(created)
-
-    async def copy_until(self, tickets: int) -> None:
-        async with self.plain() as plain:
-            while self.copies < tickets:
-                until = min(self.copies + 50_000, tickets)
-                await plain.execute(_COPY, self.copies, until - 1, timeout=300)
-                self.copies = until
-            await plain.execute("analyze ticket_clock, timer", timeout=300)
 
     @asynccontextmanager
     async def plain(self) -> AsyncIterator[asyncpg.Connection]:
@@ -127,37 +129,117 @@ class Bench:
         finally:
             await connection.close()
 
-    async def drain(self, count: int, now: datetime) -> "Drain":
-        """Let this many tickets fall due at once, and look until all are told."""
-        created = [now - timedelta(minutes=31, seconds=self.chance.random() * 30) for _ in range(count)]
-        await self.open("D", created, created[0] - timedelta(minutes=2), [Tier.ENTERPRISE])
+    async def fill(self, clocks: int) -> None:
+        """Open tickets, of which none is due for a day."""
+        began, now = time.perf_counter(), machine_now()
+        kinds = real_tickets(self.book, [now] * 64, list(Tier))
+        tickets = clocks // CLOCKS_A_TICKET
+        await self.copy(
+            kinds[number % len(kinds)].named(
+                f"C-{number:010d}", now + timedelta(days=1) + timedelta(days=5) * self.chance.random()
+            )
+            for number in range(self.open, tickets)
+        )
+        self.open = tickets
+        self.report("filled", f"{clocks:,} clocks", f"in {time.perf_counter() - began:.0f} s")
+
+    async def copy(self, rows: Iterable[Row]) -> None:
+        given = iter(rows)
         async with self.plain() as plain:
-            await plain.execute("truncate outbox")
-        ahead = now - machine_now()
-        deadlines = Deadlines(self.units(lambda: machine_now() + ahead), monotonic=machine_monotonic)
-        took, worked, more = [], time.process_time(), True
-        while more:
-            began = time.perf_counter()
-            more = await deadlines.look()
-            took.append(time.perf_counter() - began)
-        worked = time.process_time() - worked
+            while some := list(islice(given, ROWS_A_COPY)):
+                kept = [(row.ticket_id, 1, row.document, row.plan) for row in some]
+                timers = [(row.ticket_id, row.look_at, row.lane) for row in some]
+                names = ["ticket_id", "version", "document", "plan"]
+                await plain.copy_records_to_table("ticket_clock", records=kept, columns=names, timeout=120)
+                names = ["ticket_id", "look_at", "lane"]
+                await plain.copy_records_to_table("timer", records=timers, columns=names, timeout=120)
+            await plain.execute("analyze ticket_clock, timer; truncate outbox", timeout=300)
+
+    async def drain(self, what: str, *, processes: int = 1) -> float:
+        """Let tickets fall due at once and look until all are told. Answers the processor seconds of a claim."""
+        self.drains += 1
+        began, now = time.perf_counter(), machine_now()
+        created = [now - timedelta(minutes=30, seconds=1 + 59 * self.chance.random()) for _ in range(500)]
+        kinds = real_tickets(self.book, created, [Tier.ENTERPRISE])
+        await self.copy(
+            kinds[number % len(kinds)].named(f"D-{self.drains}-{number:010d}", kinds[number % len(kinds)].look_at)
+            for number in range(self.due)
+        )
+        self.prepared_in = time.perf_counter() - began
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(
+            processes, mp_context=fork, initializer=_ready, initargs=(fork.Barrier(processes),)
+        ) as pool:
+            tasks = [
+                asyncio.get_running_loop().run_in_executor(pool, _drained, self.url, self.book.kept)
+                for _ in range(processes)
+            ]
+            drains = await asyncio.gather(*tasks)
         async with self.plain() as plain:
-            told = await plain.fetchval("select count(*) from outbox where payload like '%\"threshold\":0.5%'::bytea")
-        assert told >= count, f"{told} of {count} were told"
-        return Drain(took[: count // BATCH], worked / count)
+            told = await plain.fetchval("select count(distinct key) from outbox")
+        assert told == self.due, f"{told} of {self.due} were told"
+        seconds = max(one.ended for one in drains) - min(one.began for one in drains)
+        worked, served = (sum(times) / self.due for times in ((d.worked for d in drains), (d.served for d in drains)))
+        took = [one for drain in drains for one in drain.took]
+        third = max(len(took) // 3, 1)
+        self.report(
+            f"claims, {self.open * CLOCKS_A_TICKET:,} open{what}",
+            f"{self.due / seconds:,.0f}/s",
+            f"{worked * 1e6:.0f} µs processor here, {served * 1e6:.0f} µs in the server; a look of 500 "
+            f"{statistics.median(took[:third]) * 1000:.0f} ms at first, {statistics.median(took[-third:]) * 1000:.0f} ms at last"
+            f"; {max(one.megabytes for one in drains):.0f} MB",
+        )
+        return worked + served
+
+
+def _ready(barrier: Barrier) -> None:
+    """Begin when the others do."""
+    barrier.wait()
+
+
+def _drained(url: str, rules: KeptRules) -> Drain:
+    return asyncio.run(_drain(url, Rulebook(rules.read())))
+
+
+async def _drain(url: str, book: Rulebook) -> Drain:
+    """A replica that finds much to tell."""
+    database = Database(url, schema=SCHEMA, pool_size=1)
+    deadlines = Deadlines(units_of(database, book, machine_now), monotonic=machine_monotonic)
+    async with database.connection() as connection:
+        server = await connection.fetchval("select pg_backend_pid()")
+    served, worked, began = _processor_seconds(server), time.process_time(), time.time()
+    took, more = [], True
+    while more:
+        start = time.perf_counter()
+        more = await deadlines.look()
+        took.append(time.perf_counter() - start)
+    ended, worked, served = time.time(), time.process_time() - worked, _processor_seconds(server) - served
+    await database.close()
+    return Drain(began, ended, took, worked, served, _megabytes())
+
+
+def _processor_seconds(pid: int) -> float:
+    """Of a server on this machine; 0 for one elsewhere."""
+    status = Path(f"/proc/{pid}/stat")
+    return sum(map(int, status.read_text().split()[13:15])) / os.sysconf("SC_CLK_TCK") if status.exists() else 0.0
+
+
+def _megabytes() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def steady(bench: Bench, a_second: int, seconds: int) -> None:
     """Deadlines fall due all the time while replies, pauses and resolutions come in; lateness to the commit."""
-    begins = machine_now() + timedelta(seconds=2 * a_second * seconds * bench.seconds_a_ticket + 2)
+    begins = machine_now() + timedelta(seconds=10 + 3 * bench.prepared_in)
     created = [
         begins - timedelta(minutes=30) + timedelta(seconds=bench.chance.random() * seconds)
         for _ in range(a_second * seconds)
     ]
-    await bench.open("L", created, min(created), [Tier.ENTERPRISE])
+    kinds = real_tickets(bench.book, created, [Tier.ENTERPRISE])
+    await bench.copy(row.named(f"L-{number:010d}", row.look_at) for number, row in enumerate(kinds))
     async with bench.plain() as plain:
-        await plain.execute("truncate outbox")
-        deadlines = Deadlines(bench.units(machine_now), monotonic=machine_monotonic)
+        units = units_of(bench.database, bench.book, machine_now)
+        deadlines = Deadlines(units, monotonic=machine_monotonic)
         ends = begins + timedelta(seconds=seconds + 2)
         other = asyncio.create_task(_other_work(bench, begins, ends))
         late: list[float] = []
@@ -165,8 +247,7 @@ async def steady(bench: Bench, a_second: int, seconds: int) -> None:
         while machine_now() < ends + PATIENCE and len(late) < len(created):
             more = await deadlines.look()
             at = machine_now()
-            rows = await plain.fetch("select seq, payload from outbox where seq > $1 order by seq", seq)
-            for row in rows:
+            for row in await plain.fetch("select seq, payload from outbox where seq > $1 order by seq", seq):
                 event = orjson.loads(row["payload"])
                 if event["threshold"] == 0.5 and event["ticket_id"].startswith("L-"):
                     late.append((at - datetime.fromisoformat(event["occurred_at"])).total_seconds())
@@ -178,21 +259,19 @@ async def steady(bench: Bench, a_second: int, seconds: int) -> None:
     p50, p99 = late[len(late) // 2], late[int(len(late) * 0.99)]
     bench.report(
         "lateness, steady load",
-        f"p50 {p50:.2f} s, p99 {p99:.2f} s (n={len(late)})",
-        f"{a_second} due/s beside {facts / (seconds + 2):,.0f} facts/s; a look each 0.5 s",
+        f"p50 {p50:.2f} s, p99 {p99:.2f} s",
+        f"{len(late)} deadlines, {a_second} due/s beside {facts / (seconds + 2):,.0f} facts/s; a look each 0.5 s",
     )
 
 
 async def _other_work(bench: Bench, begins: datetime, ends: datetime) -> int:
     """Replies, pauses and resolutions of open tickets, fifty at a time."""
     kinds, facts = (FactKind.REPLIED, FactKind.WAITING, FactKind.CONTINUED, FactKind.RESOLVED), 0
-    units = bench.units(machine_now)
+    units = units_of(bench.database, bench.book, machine_now)
     await asyncio.sleep(max((begins - machine_now()).total_seconds(), 0.0))
     while (now := machine_now()) < ends:
         async with units.begin() as unit:
-            ids = [f"C-{bench.chance.randrange(bench.copies):010d}" for _ in range(50)]
-            query = "select * from ticket_clock where ticket_id = any($1::text[]) order by ticket_id for update"
-            for ticket in await unit.load_tickets(query, ids):
+            for ticket in await unit.hold([f"C-{bench.chance.randrange(bench.open):010d}" for _ in range(50)]):
                 facts += 1
                 ticket.add(Fact(now, kinds[facts % len(kinds)], f"f-{facts}"))
                 settle(ticket, unit)
@@ -200,89 +279,63 @@ async def _other_work(bench: Bench, begins: datetime, ends: datetime) -> int:
     return facts
 
 
-def _memory_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _thirds(took: Sequence[float]) -> Iterator[float]:
-    """Milliseconds of a look at the beginning and at the end."""
-    third = max(len(took) // 3, 1)
-    yield statistics.median(took[:third]) * 1000
-    yield statistics.median(took[-third:]) * 1000
-
-
-async def _run(engines: Engines, arguments: argparse.Namespace) -> None:
-    policy = load_policy()
+async def _run(address: str, arguments: argparse.Namespace) -> None:
     name = f"b{secrets.token_hex(3)}"
-    plain = await asyncpg.connect(engines.database_url)
+    plain = await asyncpg.connect(address)
     await plain.execute(f"create database {name}")
     await plain.close()
-    url = engines.database_url.rpartition("/")[0] + f"/{name}"
+    url = address.rpartition("/")[0] + f"/{name}"
     await migrate(url, schema=SCHEMA, package="sla_monitor")
-    bench = Bench(url, Rules.of(policy, load_calendar(policy.clocks.calendar)), arguments.seed)
-    now = machine_now()
-    await bench.open("S", [now - timedelta(seconds=n) for n in range(64)], now, list(Tier))
+    policy = load_policy()
+    bench = Bench(url, Rules.of(policy, load_calendar(policy.clocks.calendar)), arguments)
     few = min(FEW_CLOCKS, arguments.count)
-    await bench.copy_until(few // CLOCKS_A_TICKET)
-    await bench.drain(BATCH * 2, now)  # warms plans and caches
-    first = await bench.drain(arguments.due, now + timedelta(minutes=5))
-    _report_drain(bench, few, first)
+    await bench.fill(few)
+    among_few = await bench.drain("")
     if arguments.count > few:
-        began = time.perf_counter()
-        await bench.copy_until(arguments.count // CLOCKS_A_TICKET)
-        bench.report("filled", f"{arguments.count:,} clocks", f"in {time.perf_counter() - began:.0f} s")
-    all_open = await bench.drain(arguments.due, now + timedelta(minutes=10))
-    _report_drain(bench, arguments.count, all_open)
-    ratio = statistics.median(all_open.took) / statistics.median(first.took)
-    bench.report("cost of a look", f"{ratio:.2f}", f"{arguments.count:,} open beside {few:,}")
+        await bench.fill(arguments.count)
+        among_many = await bench.drain("")
+        bench.report("cost of a claim", f"{among_many / among_few:.2f}", f"{arguments.count:,} open beside {few:,}")
+    else:
+        among_many = among_few
+    await bench.drain(", two replicas", processes=2)
     async with bench.plain() as old, old.transaction(isolation="repeatable_read"):
         await old.fetchval("select count(*) from timer where look_at < now()")
-        behind = await bench.drain(arguments.due, now + timedelta(minutes=15))
-        _report_drain(bench, arguments.count, behind, ", an old snapshot open")
-        ratio = statistics.median(behind.took) / statistics.median(all_open.took)
-        bench.report("cost of a look, old snapshot", f"{ratio:.2f}", "beside none")
+        behind = await bench.drain(", an old snapshot open")
+    bench.report("cost of a claim, old snapshot", f"{behind / among_many:.2f}", "beside none")
     await steady(bench, arguments.rate, arguments.seconds)
     async with bench.plain() as plain:
-        sizes = await plain.fetchrow(
-            "select pg_total_relation_size('ticket_clock') as tickets, pg_total_relation_size('timer') as timers"
+        tickets, timers = await plain.fetchrow(
+            "select pg_total_relation_size('ticket_clock'), pg_total_relation_size('timer')"
         )
-    megabytes = f"ticket_clock {sizes['tickets'] / 1e6:,.0f} MB, timer {sizes['timers'] / 1e6:,.0f} MB"
-    bench.report("memory of the process", f"{_memory_mb():.0f} MB", megabytes)
-    await bench.database.close()
-    table = Table(
-        "what", "figure", "beside it", title=f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", box=None
+    a_clock = (tickets + timers) / (bench.open * CLOCKS_A_TICKET)
+    bench.report("memory", f"{_megabytes():.0f} MB", "of the process under steady load")
+    bench.report(
+        "tables", f"{(tickets + timers) / 1e6:,.0f} MB", f"{timers / 1e6:,.0f} MB of it timers; {a_clock:.0f} B a clock"
     )
+    await bench.database.close()
+    title = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {arguments.due:,} tickets due in each drain"
+    table = Table("what", "figure", "beside it", title=title, box=None)
     for row in bench.rows:
         table.add_row(*row)
     out.print(table)
 
 
-def _report_drain(bench: Bench, open_clocks: int, drain: Drain, what: str = "") -> None:
-    rate = BATCH * len(drain.took) / sum(drain.took)
-    begin, end = _thirds(drain.took)
-    bench.report(
-        f"claims, {open_clocks:,} open{what}",
-        f"{rate:,.0f} tickets/s",
-        f"with state and outbox; a look {begin:.0f} ms at first, {end:.0f} ms at last; "
-        f"{drain.worked * 1e6:.0f} µs of this process a ticket",
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-clocks", description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000, help="open clocks")
-    parser.add_argument("--due", type=int, default=20_000, help="tickets that fall due at once")
+    parser.add_argument("--due", type=int, default=50_000, help="tickets that fall due at once")
     parser.add_argument("--rate", type=int, default=200, help="tickets that fall due a second under steady load")
     parser.add_argument("--seconds", type=int, default=15, help="length of the steady load")
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="support-bench-") as name:
-        engines = provide_engines(Path(name) / "engines")
+        server = provide_engines(Path(name) / "engines").database
         try:
-            engines.start()
-            asyncio.run(_run(engines, arguments))
+            server.launch()
+            server.wait()
+            asyncio.run(_run(server.address, arguments))
         finally:
-            engines.stop()
+            server.stop()
 
 
 if __name__ == "__main__":
