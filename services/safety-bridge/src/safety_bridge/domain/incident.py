@@ -256,7 +256,7 @@ def merge(incident: Incident, signal: Signal, *, now: datetime, policy: Policy) 
     """The incident after one more signal. Worse news begins a new epoch; a lower word changes nothing (S1)."""
     known = incident.facts
     facts = known.joined(signal.facts).at_least_the_floor(policy)
-    after = _no_longer_agreed(replace(incident, facts=facts), known, signal.facts.at_least_the_floor(policy).severity)
+    after = _no_longer_agreed(replace(incident, facts=facts), known, said=signal.facts.severity)
     if incident.handling is Handling.CLOSED:
         reopens = signal.asks_again or not facts.says_no_more_than(known, policy)
         return new_epoch(reopened(after), now=now) if reopens else after
@@ -329,7 +329,7 @@ def must_be_current(incident: Incident, epoch: int) -> None:
         raise EpochHasPassed
 
 
-def _no_longer_agreed(after: Incident, known: Facts, said: Severity) -> Incident:
+def _no_longer_agreed(after: Incident, known: Facts, *, said: Severity) -> Incident:
     """What two persons agreed on ends with the first word that says more than they knew (S1)."""
     facts = after.facts
     is_news = facts != known
