@@ -190,3 +190,141 @@ async def test_a_command_that_means_nothing_is_told_where_and_not_what(service: 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert answer.json()["errors"]
     assert "zq-canary" not in answer.text
+
+
+def mutating_routes(service: Any) -> dict[str, set[str]]:
+    """Every route of incidents that is no reading, by what comes after the reference."""
+    found = {}
+    for path, methods in service.app.api.openapi()["paths"].items():
+        if path.startswith("/v1/incidents") and set(methods) - {"get"}:
+            found[path.rpartition("/")[2]] = set(methods)
+    return found
+
+
+COMMANDS: dict[str, dict[str, Any]] = {
+    "acknowledge": {},
+    "raise": {"class": "crisis"},
+    "progress": {"kind": "documented"},
+    "coordinate": {"counterpart": "safety-1"},
+    "handoff": {},
+    "confirm_handoff": {},
+    "link_ticket": {"ticket_id": "T-9"},
+    "guardian_decide": {"decision": "release", "reason": "guardian_found_safe"},
+    "propose_reassessment": {"severity": "medium", "reason": "false_alarm"},
+    "close_report": {"reason": "not_reportable"},
+    "end_intervention": {"reason": "person_declined"},
+    "close": {"disposition": "resolved"},
+    "approve": {"relaxation": "close_report", "snapshot": "s"},
+    "approve_reassessment": {"snapshot": "s"},
+    "approve_close": {"snapshot": "s"},
+    "reject": {"relaxation": "close_report"},
+    "reopen": {},
+}
+"""Every command with a body that means something."""
+WHOLE = CRISIS | {"responses": ["parent_notification", "mandatory_reporting"], "intervention": {"state": "started"}}
+
+
+async def test_every_command_is_in_the_table(service: Any) -> None:
+    """Invariant 39: a command that is added is tested here, or this fails. There is none that deletes or silences (S1)."""
+    assert mutating_routes(service) == {command: {"post"} for command in COMMANDS}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_whom_nobody_knows_changes_nothing_but_may_raise(service: Any, command: str) -> None:
+    """SN-36, invariants 18 and 39: a service account holds no role, nor does a person another one's (S1, S4)."""
+    await service.hear(SafetyCrisisDetected, WHOLE)
+    before = await service.rows("select * from incident")
+    path = f"/v1/incidents/{before[0]['ref']}/{command}"
+    for actor in ({"id": "escalation-service", "role": "safety_team"}, {"id": "on-call-1", "role": "safety_team"}):
+        answer = await service.post(path, {"epoch": 1, "actor": actor} | COMMANDS[command])
+        if command == "raise":
+            assert answer.status_code == 200
+        else:
+            assert (answer.status_code, answer.json()["type"]) == (403, "/problems/role-not-held")
+            assert await service.rows("select * from incident") == before
+    assert (
+        await service.post(path, {"epoch": 1, "actor": SUPPORT} | COMMANDS[command], key="reader")
+    ).status_code == 403
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_for_another_epoch_changes_nothing(service: Any, command: str) -> None:
+    """SN-06, invariant 18: whatever it is (S4)."""
+    await service.hear(SafetyCrisisDetected, WHOLE)
+    before = await service.rows("select * from incident")
+    for epoch in (0, 2):
+        body = {"epoch": epoch, "actor": SAFETY} | COMMANDS[command]
+        answer = await service.post(f"/v1/incidents/{before[0]['ref']}/{command}", body)
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/epoch-has-passed")
+    assert await service.rows("select * from incident") == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"])
+async def test_no_other_method_commands_anything(service: Any, method: str) -> None:
+    """SN-37, invariant 22: for every command (S4)."""
+    await service.hear(SafetyCrisisDetected, WHOLE)
+    before = await service.rows("select * from incident")
+    ref = before[0]["ref"]
+    for path in (f"/{ref}", *(f"/{ref}/{command}" for command in COMMANDS), "/acknowledge"):
+        await service.get(f"/v1/incidents{path}", method=method)
+    assert await service.rows("select * from incident") == before
+
+
+async def test_a_list_is_taken_exactly_as_it_was_read(service: Any) -> None:
+    """SN-31: the listed incidents in the listed epochs; what has come since keeps paging (S4)."""
+    for number in range(4):
+        await service.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": f"A-{number}"})
+    refs = {
+        one["agent_incident_id"]: one["incident_ref"]
+        for one in (await service.get("/v1/incidents")).json()["incidents"]
+    }
+    listed = [{"incident_ref": refs[f"A-{number}"], "epoch": epoch} for number, epoch in ((0, 1), (1, 2), (2, 1))]
+    body = {"actor": SUPPORT, "incidents": [*listed, {"incident_ref": "SI-00000000", "epoch": 1}]}
+    answer = await service.post("/v1/incidents/acknowledge", body)
+    assert [(one["status"], one["problem"]) for one in answer.json()["results"]] == [
+        (200, None),
+        (409, "/problems/epoch-has-passed"),
+        (200, None),
+        (404, "/problems/not-found"),
+    ]
+    paged = {
+        one["agent_incident_id"]
+        for one in (await service.get("/v1/incidents")).json()["incidents"]
+        if one["next_page_at"] is not None
+    }
+    assert paged == {"A-1", "A-3"}
+
+
+async def test_two_close_a_critical_incident_over_http(service: Any) -> None:
+    """SN-20 from the page to the end: each answer says what is still open (S1)."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}"
+
+    async def say(command: str, actor: Any = SUPPORT, **more: Any) -> Any:
+        return (await service.post(f"{path}/{command}", {"epoch": 1, "actor": actor} | more)).json()
+
+    await say("acknowledge")
+    assert (await say("close", disposition="resolved"))["type"] == "/problems/not-applicable"
+    assert (await say("coordinate", counterpart="safety-2"))["tracks"]["handling"] == "coordinating"
+    assert (await say("progress", kind="affected_person_supported"))["open_points"] == ["documented"]
+    assert (await say("progress", kind="documented"))["tracks"]["handling"] == "follow_up"
+    (proposal,) = (await say("close", disposition="resolved"))["proposals"]
+    assert (proposal["relaxation"], proposal["is_pending"]) == ("close", True)
+    assert (await say("approve_close", snapshot=proposal["snapshot"]))["type"] == "/problems/takes-another-person"
+    closed = await say("approve_close", SAFETY, snapshot=proposal["snapshot"])
+    assert (closed["tracks"]["handling"], closed["disposition"], closed["next_look_at"]) == ("closed", "resolved", None)
+    assert {clock["state"] for clock in closed["deadlines"]["clocks"]} == {"met"}
+
+
+async def test_a_ticket_is_linked_once_and_to_one_incident(service: Any) -> None:
+    """S8."""
+    for name in ("A-1", "A-2"):
+        await service.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": name})
+    listed = (await service.get("/v1/incidents")).json()["incidents"]
+    statuses = []
+    for one in listed:
+        path = f"/v1/incidents/{one['incident_ref']}/link_ticket"
+        statuses.append((await service.post(path, {"epoch": 1, "actor": SUPPORT, "ticket_id": "T-7"})).status_code)
+    assert statuses == [200, 409]
+    (found,) = (await service.get("/v1/incidents?ticket_id=T-7")).json()["incidents"]
+    assert found["incident_ref"] == listed[0]["incident_ref"]

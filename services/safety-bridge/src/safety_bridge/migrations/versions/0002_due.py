@@ -24,7 +24,7 @@ def upgrade() -> None:
         );
         update incident set document = jsonb_set(document, '{handling}', '"acknowledged"')
         where jsonb_typeof(document -> 'next_page_at') = 'null';
-        update incident set look_at = now() where document -> 'continues_in' = 'null';
+        update incident set look_at = opened_at where document -> 'continues_in' = 'null';
         create index incident_subjects on incident using gin ((document #> '{facts,subjects}'));
         create index incident_accounts on incident using gin ((document #> '{facts,accounts}'));
         """
