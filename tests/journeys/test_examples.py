@@ -91,7 +91,9 @@ async def test_a_safety_issue(system: System) -> None:
     assert secret not in everything
     async with system.client() as client:
         url = f"{system.stack.url('safety-bridge')}/v1/incidents/{ref}/acknowledge"
-        answer = await client.post(url, json={"epoch": opened["epoch"], "actor": {"id": "p-1", "role": "support"}})
+        answer = await client.post(
+            url, json={"epoch": opened["epoch"], "actor": {"id": "on-call-1", "role": "support"}}
+        )
         assert answer.status_code == 200, answer.text
     incident = await system.ask("safety-bridge", f"/v1/incidents/{ref}")
     assert incident["tracks"]["handling"] == "acknowledged"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from shared.policy.model import Policy
 from shared.vocabulary import IncidentClass, Severity
 
 SAM = Actor("sam", "support")
+SHUFFLES = 20
+"""Of each set of signals."""
 
 
 JSON = st.recursive(
@@ -37,15 +40,17 @@ def what_must_not_depend_on_order(incident: Incident, policy: Policy) -> list[An
     return [incident.facts, incident.facts.lowerings(policy), tracks, clocks]
 
 
-@settings(max_examples=2_000)
-@given(st.data(), st.lists(SIGNALS, min_size=1, max_size=7))
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SIGNALS, min_size=1, max_size=7), st.randoms(use_true_random=False))
 def test_any_order_with_any_repetition_ends_in_the_same_facts_tracks_and_clocks(
-    policy: Policy, data: st.DataObject, signals: list[Signal]
+    policy: Policy, signals: list[Signal], random: Random
 ) -> None:
-    """Invariants 3 and 12: order and duplicates change nothing but epoch and pages (S1)."""
-    shuffled = data.draw(st.permutations(signals + data.draw(st.lists(st.sampled_from(signals), max_size=4))))
-    told, shuffled_told = (after_all(list(one), policy) for one in (signals, shuffled))
-    assert what_must_not_depend_on_order(shuffled_told, policy) == what_must_not_depend_on_order(told, policy)
+    """Invariants 3 and 12: in thousands of shuffles order and duplicates change nothing but epoch and pages (S1)."""
+    told = what_must_not_depend_on_order(after_all(signals, policy), policy)
+    for _ in range(SHUFFLES):
+        shuffled = signals + random.choices(signals, k=4)
+        random.shuffle(shuffled)
+        assert what_must_not_depend_on_order(after_all(shuffled, policy), policy) == told
 
 
 @given(st.lists(SIGNALS, min_size=2, max_size=6), st.booleans())

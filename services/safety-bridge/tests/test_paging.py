@@ -11,7 +11,7 @@ from safety_bridge.domain.commands import acknowledge
 from safety_bridge.domain.facts import Facts
 from safety_bridge.domain.identity import IncidentRef, Mode
 from safety_bridge.domain.incident import Actor, Incident, Signal, merge, open_incident
-from safety_bridge.domain.paging import Page, lanes_without_end, next_page
+from safety_bridge.domain.paging import Page, lanes_without_end, next_page, roles_nobody_knows
 from shared.policy.load import load_policy
 from shared.policy.model import PagingLane, Policy
 from shared.vocabulary import IncidentClass, Severity
@@ -174,6 +174,13 @@ def test_a_lane_that_ends_with_nobody_makes_the_service_unready(policy: Policy) 
     assert lanes_without_end(policy, EVERYBODY) == ()
     assert lanes_without_end(policy, EVERYBODY - {"last_responder"}) == ("crisis", "mandatory_report", "high")
     assert lanes_without_end(policy, EVERYBODY - {"lead"}) == ("low",)
+    assert lanes_without_end(policy, EVERYBODY - {"legal_compliance", "safety_team"}) == ("report_paging",)
+
+
+def test_a_role_that_is_misspelt_in_the_policy_makes_the_service_unready(policy: Policy) -> None:
+    """Whom nobody could ever reach must not be found out by the first crisis (S4)."""
+    assert roles_nobody_knows(policy, EVERYBODY) == ()
+    assert roles_nobody_knows(policy, EVERYBODY - {"safety_team"}) == ("safety_team",)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from safety_bridge import api
-from safety_bridge.domain.paging import lanes_without_end
+from safety_bridge.domain.paging import lanes_without_end, roles_nobody_knows
 from safety_bridge.handlers import (
     KINDS,
     is_routed_to_safety,
@@ -74,6 +74,8 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     parts: list[Part] = [signals, routed, pages, *relays.values()]
 
     def directory_check() -> str | None:
+        if unknown := roles_nobody_knows(policy, frozenset(OnCallRole)):
+            return f"the policy pages roles that the directory does not know: {', '.join(unknown)}"
         silent = lanes_without_end(policy, reachable)
         return f"nobody to reach at the end of: {', '.join(silent)}" if silent else None
 

@@ -137,13 +137,26 @@ def _insisting(incident: Incident, policy: Policy) -> list[tuple[Why, PagingLane
     return found
 
 
-def lanes_without_end(policy: Policy, reachable: Collection[str]) -> tuple[PagingLane, ...]:
-    """The lanes whose ladder ends with nobody to reach: the service is not ready to page on them (S4)."""
+def lanes_without_end(policy: Policy, reachable: Collection[str]) -> tuple[str, ...]:
+    """The ladders that end with nobody to reach: the service is not ready to page on them (S4)."""
     return tuple(
         lane
-        for lane, ladder in policy.safety.paging.items()
+        for lane, ladder in _ladders(policy).items()
         if not set(ladder.steps[-1].roles) & set(reachable) or _lacks_last_responder(ladder, reachable)
     )
+
+
+def roles_nobody_knows(policy: Policy, known: Collection[str]) -> tuple[str, ...]:
+    """What a ladder or a duty to acknowledge calls a role and the directory does not: nobody could ever be reached (S4)."""
+    paged = {role for ladder in _ladders(policy).values() for step in ladder.steps for role in step.roles}
+    needed = {role for roles in policy.safety.must_acknowledge.values() for role in roles} - set(ON_CALL_FOR)
+    return tuple(sorted((paged | needed) - set(known)))
+
+
+def _ladders(policy: Policy) -> dict[str, PagingLadder]:
+    numbers = policy.safety
+    lanes = {lane.value: ladder for lane, ladder in numbers.paging.items()}
+    return lanes | {"report_paging": numbers.report_paging, "hand_off_paging": numbers.hand_off_paging}
 
 
 def _lacks_last_responder(ladder: PagingLadder, reachable: Collection[str]) -> bool:
