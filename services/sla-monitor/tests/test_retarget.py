@@ -10,8 +10,9 @@ import pytest
 from shared.policy.model import CalendarPolicy, Target
 from shared.vocabulary import ClockState, Level, Milestone, Subcategory, Tier, Unit
 from sla_monitor.domain.business_time import compile_calendar
-from sla_monitor.domain.clock import Care, FactKind
+from sla_monitor.domain.clock import Care, FactKind, Turn
 from sla_monitor.domain.targets import Rules
+from sla_monitor.domain.what_if import Effects, retarget_to
 
 Desk = Any
 ACKNOWLEDGEMENT, INITIAL_RESPONSE, RESOLUTION, ESCALATION = Milestone
@@ -130,6 +131,18 @@ def test_an_edited_policy_reaches_running_clocks_only_by_a_retarget(desk: Desk, 
     assert ("retargeted", "2026-03-02 11:00") in desk.heard(INITIAL_RESPONSE)
     assert desk.due(INITIAL_RESPONSE) == "2026-03-02 12:00"
     assert desk.clock(INITIAL_RESPONSE).rules.policy_version == "edited"
+
+
+def test_what_an_edit_adds_while_the_customer_is_asked_is_told_apart_as_started(desk: Desk, rules: Rules) -> None:
+    """It starts and is paused at once; a dry run counts a start, and nothing that moves (L9, L11)."""
+    free = rules.clocks.targets[Tier.FREE].model_copy(update={"escalation": None})
+    asked = type(desk)(edited(rules, targets={**rules.clocks.targets, Tier.FREE: free}))
+    asked.book[rules.key] = rules
+    asked.routed("2026-03-02 09:00", Tier.FREE).happens(FactKind.WAITING, "2026-03-02 10:00")
+    now, found = datetime(2026, 3, 2, 10, tzinfo=UTC), Effects()
+    found.weigh(asked.ticket, retarget_to(rules.key, now, "x"), now, asked.book)
+    assert [(effect.milestone, effect.turn) for effect in found.listed] == [(ESCALATION, Turn.STARTED)]
+    assert (found.started, found.moved, found.clocks, found.unchanged) == (1, 0, 2, 2)
 
 
 def test_a_clock_keeps_the_calendar_it_started_by(

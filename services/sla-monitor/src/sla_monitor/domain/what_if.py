@@ -80,9 +80,8 @@ class Effects:
             if change.because is retarget:
                 due_at = None if change.turn is Turn.CANCELLED else clock.due_at
                 was_due_at = before[key].due_at if key in before else None
-                effects[key] = Effect(
-                    ticket.ticket_id, clock.promise.milestone, clock.cycle, change.turn, was_due_at, due_at
-                )
+                effect = Effect(ticket.ticket_id, clock.promise.milestone, clock.cycle, change.turn, was_due_at, due_at)
+                effects.setdefault(key, effect)  # what starts may be paused at once
             elif key in effects and change.turn is Turn.BREACHED:
                 breached.add(key)
             else:
