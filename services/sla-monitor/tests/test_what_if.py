@@ -2,22 +2,33 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, time, timedelta
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import clock_oracle as oracle
 import pytest
+import yaml
+from random_tickets import SEED_OVERLAYS, SEED_TARGETS, random_case
+from test_against_oracle import fact_of
 
 from shared.events.envelope import SAFETY_BRIDGE, rfc3339
-from shared.events.sla import SlaCancelled, SlaClockStarted, SlaRetargeted, SlaWarning
+from shared.events.sla import SlaCancelled, SlaClockStarted, SlaEvent, SlaRetargeted, SlaWarning
 from shared.events.ticket import TicketMessageAdded, TicketResolved, TicketRestricted, TicketStatusChanged
+from shared.policy.draft import drafted
 from shared.policy.load import load_policy
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import Milestone
+from sla_monitor.domain import what_if as domain
+from sla_monitor.domain.clock import FactKind
 from sla_monitor.domain.targets import Rules
-from sla_monitor.handlers import what_if
+from sla_monitor.domain.ticket import Ticket
+from sla_monitor.handlers import settle, what_if
 from sla_monitor.settings import load_calendar
 
 Service = Any
@@ -296,6 +307,97 @@ async def test_a_milestone_that_an_edit_adds_starts_with_the_retarget(
     assert (await edited.told(SlaClockStarted))[-1].milestone is Milestone.ACKNOWLEDGEMENT
     await edited.client.aclose()
     await edited.database.close()
+
+
+STORIES, MIXED = 400, 2000
+EFFECTS = ("retargeted", "moved", "restated", "started", "cancelled", "breached_at_once", "failed")
+OFFICE_HOURS = oracle.Rules(
+    SEED_TARGETS, SEED_OVERLAYS, "America/New_York", {day: [(time(9), time(17))] for day in oracle.WEEKDAYS[:5]}
+)
+EDITS: list[dict[str, Any]] = [
+    {
+        "clocks": {
+            "grace_share": 0.1,
+            "targets": {
+                "free": {"initial_response": "24 hours", "resolution": "3 business_days", "acknowledgement": "4 hours"},
+                "premium": {"initial_response": "14 hours", "escalation": None},
+                "enterprise": {"initial_response": "90 minutes", "resolution": "1 business_days"},
+            },
+            "overlays": {"user_question": {"initial_response": "2 hours", "escalation": "next_business_day"}},
+        }
+    },
+    {
+        "clocks": {
+            "calendar": {"opening_hours": {"friday": ["10:00-14:00"]}, "closed_days": {"2026-03-09": "moving house"}},
+            "targets": {"premium": {"escalation": "5 business_days"}},
+        }
+    },
+]
+
+
+def mixed_tickets(rules: Rules, now: datetime) -> Iterator[Ticket]:
+    """Of every kind and in every state, with facts that are still to come, but routed by now."""
+    stories = [random_case(Random(seed), AT.date(), OFFICE_HOURS) for seed in range(STORIES)]
+    for number in range(MIXED):
+        created_at, facts, _ = stories[number % STORIES]
+        later = number // STORIES * timedelta(hours=5)
+        ticket = Ticket(f"T-{number:06}", f"c-{number}")
+        for fact in (fact_of(replace(fact, at=fact.at + later)) for fact in facts):
+            if fact.kind is FactKind.ROUTED and not ticket.is_routed():
+                ticket.start(fact, created_at=created_at + later, rules=rules)
+            else:
+                ticket.add(fact)
+        if ticket.terms is not None and ticket.terms.decided_at <= now:
+            yield ticket
+
+
+def effect_of(event: SlaEvent) -> dict[str, Any]:
+    """What the list says of an announced turn."""
+    is_cancelled = isinstance(event, SlaCancelled)
+    was_due_at = event.due_at if is_cancelled else event.previous_due_at
+    return {
+        "ticket_id": event.ticket_id,
+        "milestone": event.milestone,
+        "cycle": event.cycle,
+        "turn": event.wire_type.split(".")[-2],
+        "from": rfc3339(was_due_at) if was_due_at else None,
+        "to": None if is_cancelled else rfc3339(event.due_at),
+    }
+
+
+async def test_thousands_of_mixed_tickets_get_what_the_dry_run_told_clock_by_clock(
+    service: Service, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HD-33: a draft, the dry run once it is in force, and what is announced then, one edit after the other (L11)."""
+    monkeypatch.setattr(domain, "EFFECTS_AT_MOST", 10 * MIXED)
+    service.now.advance(days=6)
+    tickets = list(mixed_tickets(service.book.in_force, service.now()))
+    for start in range(0, len(tickets), 100):
+        async with service.units.begin() as unit:
+            for ticket in tickets[start : start + 100]:
+                settle(ticket, unit)
+    in_force, policy = service, load_policy()
+    for edit in EDITS:
+        told = len(await service.told())
+        draft = (await in_force.post("/v1/drafts", {"changes": edit})).json()
+        policy = drafted(policy.model_dump_json(), edit)
+        text = yaml.safe_dump(policy.model_dump(mode="json", exclude={"words"}))
+        in_force = restarted(service, database_url, tmp_path, text)
+        dry = (await in_force.post("/v1/retargets", {"dry_run": True})).json()
+        done = (await in_force.post("/v1/retargets", {})).json()
+        assert dry == draft | {"policy_version": dry["policy_version"]}
+        assert done["changes"] == dry["changes"]
+        assert {name: done[name] for name in EFFECTS} == {name: dry[name] for name in EFFECTS}
+        moves = (SlaRetargeted, SlaClockStarted, SlaCancelled)
+        announced = [effect_of(event) for event in (await service.told())[told:] if isinstance(event, moves)]
+        place = itemgetter("ticket_id", "milestone", "cycle")
+        assert sorted(announced, key=place) == sorted(dry["changes"], key=place)
+        assert min(dry[name] for name in ("moved", "unchanged")) > MIXED / 10
+        again = (await in_force.post("/v1/retargets", {"dry_run": True})).json()
+        assert (again["retargeted"], again["changes"]) == (0, [])
+        service.now.advance(minutes=1)
+        await in_force.client.aclose()
+        await in_force.database.close()
 
 
 async def test_only_the_policy_in_force_can_be_named(service: Service) -> None:
