@@ -19,6 +19,7 @@ async def test_an_incident_is_shown_with_all_that_a_person_needs(service: Any) -
     listed = await service.one()
     ref = listed["incident_ref"]
     shown = (await service.get(f"/v1/incidents/{ref}", key="reader")).json()
+    assert shown.pop("related") == []
     assert shown == listed
     assert shown == {
         "incident_ref": ref,
@@ -328,3 +329,20 @@ async def test_a_ticket_is_linked_once_and_to_one_incident(service: Any) -> None
     assert statuses == [200, 409]
     (found,) = (await service.get("/v1/incidents?ticket_id=T-7")).json()["incidents"]
     assert found["incident_ref"] == listed[0]["incident_ref"]
+
+
+async def test_incidents_of_one_account_know_of_each_other_and_stay_apart(service: Any) -> None:
+    """SN-19, SN-57: a second report is a second track; the link is here alone and names nobody (S3, S5)."""
+    for name, account in (("A-1", "acc-1"), ("A-2", "acc-1"), ("A-3", "acc-3"), ("A-4", None)):
+        said = {"agent_incident_id": name, "severity": "high", "account_ref": account}
+        await service.hear(SafetyMandatoryReportTriggered, said)
+    refs = {
+        one["agent_incident_id"]: one["incident_ref"]
+        for one in (await service.get("/v1/incidents")).json()["incidents"]
+    }
+    related = {
+        name: (await service.get(f"/v1/incidents/{ref}")).json()["related"] for name, ref in sorted(refs.items())
+    }
+    assert related == {"A-1": [refs["A-2"]], "A-2": [refs["A-1"]], "A-3": [], "A-4": []}
+    (documents,) = await service.rows("select string_agg(document::text, '') from incident")
+    assert "acc-1" not in documents[0]

@@ -206,6 +206,12 @@ class IncidentDocument(BaseModel):
     continues_in: str | None
 
 
+class IncidentDetail(IncidentDocument):
+    """One incident, with the references of others of the same subject or account, the latest first."""
+
+    related: tuple[str, ...]
+
+
 class IncidentList(BaseModel):
     incidents: list[IncidentDocument]
 
@@ -236,10 +242,11 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
         return IncidentList(incidents=[_document(one, policy, units.now()) for one in found])
 
     @router.get("/{ref}", dependencies=may_read)
-    async def incident(ref: str) -> IncidentDocument:
+    async def incident(ref: str) -> IncidentDetail:
         async with units.database.connection() as connection:
-            found = await store.read_incident(connection, ref) if fit_id(ref) else None
-        return _document(_known(found), policy, units.now())
+            found = _known(await store.read_incident(connection, ref) if fit_id(ref) else None)
+            related = await store.related_to(connection, found)
+        return IncidentDetail(**_document(found, policy, units.now()).model_dump(), related=related)
 
     @router.post("/acknowledge", dependencies=may_act)
     async def acknowledge_listed(command: AcknowledgeListed) -> AcknowledgedList:

@@ -57,6 +57,11 @@ on conflict do nothing
 """
 _HAND_OVER = "update incident_alias set ref = $2 where ref = $1"
 _READ = "select document::text from incident where ref = $1"
+_RELATED = """
+select ref from incident
+where ref <> $1 and (document #> '{facts,subjects}' ?| $2::text[] or document #> '{facts,accounts}' ?| $3::text[])
+order by opened_at desc limit $4
+"""
 _LIST = """
 select document::text from incident
 where ($1::text is null or ref in (select ref from incident_alias where kind = 'agent' and name = $1))
@@ -252,6 +257,14 @@ async def read_incident(connection: Connection, ref: str) -> Incident | None:
     """One incident, as last written; nothing is locked."""
     document = await connection.fetchval(_READ, ref)
     return _DOCUMENT.validate_json(document) if document else None
+
+
+async def related_to(connection: Connection, incident: Incident) -> tuple[str, ...]:
+    """The other incidents of the same subject or account, the latest first; each goes its own way."""
+    subjects, accounts = list(incident.facts.subjects), list(incident.facts.accounts)
+    if not subjects and not accounts:
+        return ()
+    return tuple(row["ref"] for row in await connection.fetch(_RELATED, incident.ref, subjects, accounts, LISTED))
 
 
 async def list_incidents(
