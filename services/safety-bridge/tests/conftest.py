@@ -247,3 +247,9 @@ def policy() -> Policy:
 @pytest.fixture
 def bridge(policy: Policy) -> Bridge:
     return Bridge(policy)
+
+
+@pytest.fixture(scope="session")
+def make_bridge(policy: Policy) -> Callable[[], Bridge]:
+    """Bridges for tests that need many."""
+    return lambda: Bridge(policy)
