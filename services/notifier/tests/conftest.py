@@ -111,6 +111,10 @@ class Say:
     def paged(self, ref: str = REF, **data: Any) -> Received[Any]:
         return self._say(SafetyPageRequested, self._incident(ref) | data)
 
+    def noticed(self, event_class: type[Event], about: str, **data: Any) -> Received[Any]:
+        """Something about the watch itself; the primary stands for whoever looks after it."""
+        return self._say(event_class, {"about": about, "roles": ["primary"]} | data)
+
     def acknowledged(self, ref: str = REF, *, handling: str = "acknowledged", **data: Any) -> Received[Any]:
         tracks = {"handling": handling, "report": "not_required", "guardian": "none", "intervention": "none"}
         more = {"severity_peak": "critical", "classes": ["crisis"], "tracks": tracks}

@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 
 from notifier.domain.audience import TEXTS, is_address, is_machine
 from notifier.domain.notification import State
+from shared.directory import Directory
+from shared.events.safety import SafetyFeedGap, SafetyFeedSilent, SafetyStepEmpty, SafetyStormStarted
 from shared.vocabulary import SUBCATEGORIES, Category, Subcategory
 
 FIRST_TEXTS = {
@@ -448,6 +451,39 @@ def test_a_drill_says_so_first(office, say) -> None:
     assert office.hear(say.paged(mode="drill")).mail("page").subject == "DRILL [SI-0A1B2C3D] Action needed now"
 
 
+ROTATION = """
+people: [{id: ada, email: ada@staff.example}, {id: ben, email: ben@staff.example}, {id: cem, email: cem@staff.example}]
+schedules:
+  primary:
+    rotations: [{zone: UTC, start: "2026-03-03T03:00", shift_hours: 12, members: [ada, ben]}]
+    overrides: [{from: 2026-03-03T15:04:00Z, until: 2026-03-03T20:00:00Z, person: cem, created_at: 2026-03-03T15:01:00Z}]
+"""
+
+
+def test_at_a_handover_the_incoming_person_is_told_so_and_the_outgoing_is_paged_on(office, say) -> None:
+    """SN-55: unacknowledged since 14:58, the shift ends at 15:00; who stands in later is paged at the next step."""
+    teams = yaml.safe_dump({"teams": office.desk.directory.model_dump(mode="json")["teams"]})
+    office.desk = replace(office.desk, directory=Directory.from_yaml(teams + ROTATION))
+    since, shift = "2026-03-03T14:58:00Z", "2026-03-03T15:00:00Z"
+
+    def paged(**data) -> list[str]:
+        known = len(office.told_to("on_call"))
+        office.hear(say.paged(roles=["primary"], **data))
+        return [one.intent.recipient for one in office.told_to("on_call")[known:]]
+
+    office.now.advance(minutes=-2)
+    assert paged(on_duty_since=since) == ["ada"]
+    office.now.advance(minutes=2, seconds=1)
+    assert paged(on_duty_since=shift, reason_code="hand_over") == ["ben"]
+    assert office.mail("page").body.startswith("Hand-over: you have come on duty")
+    assert office.mail("page").subject == "[SI-0A1B2C3D] Action needed now"
+    office.now.advance(minutes=1)
+    assert paged(on_duty_since=since, step=1) == ["ada", "ben"]
+    assert office.mail("page").body.startswith("A safety incident needs you now.")
+    office.now.advance(minutes=3)
+    assert paged(on_duty_since=since, step=2) == ["ada", "ben", "cem"]
+
+
 @pytest.mark.parametrize(
     "reference",
     ["SI-1=?UTF-8?Q?=0A?=Bcc:x@y", "SI-0A1B2C3D\u2028Bcc: x", "SI-0A1B2C3I", "si-0a1b2c3d", "X" * 120],
@@ -481,6 +517,40 @@ def test_the_last_acknowledgement_ends_the_pages_of_its_epoch(office, say) -> No
 
 def test_a_page_that_finds_nobody_on_duty_is_a_failure_and_not_a_silence(office, say) -> None:
     office.hear(say.paged(roles=["legal_compliance"]))
+    assert [(one.state, one.reason) for one in office.told_to("on_call")] == [("failed", "nobody_on_duty")]
+
+
+@pytest.mark.parametrize(
+    ("event_class", "about", "data", "words"),
+    [
+        (SafetyFeedSilent, "/agent", {"silent_seconds": 95}, "A source of safety signals is not heard any more."),
+        (SafetyFeedGap, "/agent", {"missing": [{"first": 1, "last": 2}]}, "has published more than has arrived here."),
+        (SafetyStormStarted, "storm", {"opened": 60, "within_seconds": 60}, "Far more safety incidents than usual"),
+        (
+            SafetyStepEmpty,
+            "secondary",
+            {"incident_ref": "SI-0A1B2C3D", "epoch": 1, "lane": "high"},
+            "found nobody on duty",
+        ),
+    ],
+)
+def test_who_looks_after_the_watch_is_told_of_it_on_the_urgent_lane(
+    office, say, event_class, about, data, words
+) -> None:
+    """SN-08, SN-30, SN-44: a constant subject, what it is about, and no incident."""
+    message = say.noticed(event_class, about, **data)
+    office.hear(message, message)
+    (notice,) = office.told_to("on_call")
+    assert (notice.intent.recipient, notice.is_urgent, notice.intent.incident_ref) == ("pat", True, None)
+    mail = office.mail("watch")
+    assert mail.subject == "[Safety watch] Action needed now"
+    assert words in mail.body
+    assert f"About: {about}" in mail.body
+    assert "SI-" not in mail.body
+
+
+def test_a_notice_that_finds_nobody_is_a_failure_and_not_a_silence(office, say) -> None:
+    office.hear(say.noticed(SafetyFeedSilent, "/agent", silent_seconds=95, roles=["ops"]))
     assert [(one.state, one.reason) for one in office.told_to("on_call")] == [("failed", "nobody_on_duty")]
 
 

@@ -19,6 +19,7 @@ from safety_bridge.domain import deadlines
 from safety_bridge.domain.incident import Actor, Incident
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import Incidents, SafetyUnit
+from shared.directory import Directory
 from shared.errors import DeadLetterCode
 from shared.events.envelope import Event, Outgoing, Received, Record
 from shared.events.topics import TOPIC_OF
@@ -32,8 +33,10 @@ from shared.runtime.lifecycle import App
 from shared.testing.builders import wire
 from shared.testing.time import FakeNow
 
-EVERYBODY = frozenset({"primary", "secondary", "lead", "safety_team", "legal_compliance", "last_responder"})
-STAFF = {f"{role}-{number}": frozenset({role}) for role in EVERYBODY for number in (1, 2)} | {
+DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
+DEMO = Directory.from_yaml(DEMO_DIRECTORY.read_text())
+ROLES = ("primary", "secondary", "lead", "safety_team", "legal_compliance", "last_responder")
+STAFF = {f"{role}-{number}": frozenset({role}) for role in ROLES for number in (1, 2)} | {
     "support-1": frozenset({"primary"}),
     "nobody-1": frozenset(),
 }
@@ -43,12 +46,18 @@ STAFF = {f"{role}-{number}": frozenset({role}) for role in EVERYBODY for number 
 class MemoryUnit(SafetyUnit):
     """Reads and writes nothing: what it has in hand is all there is."""
 
+    told_once: set[str]
+
     async def load(self, messages: Sequence[Received[Event]]) -> None:
         pass
 
     async def save(self) -> None:
         for _, do in self._later:
             do()
+        for key, (tell, *_) in self.noticed._once.items():
+            if key not in self.told_once:
+                self.told_once.add(key)
+                tell()
 
 
 class Bridge:
@@ -57,9 +66,10 @@ class Bridge:
     def __init__(self, policy: Policy) -> None:
         self.now = FakeNow()
         self.policy = policy
-        self.reachable = EVERYBODY
+        self.directory = DEMO
         self.environment: str | None = None
         self.incidents = Incidents()
+        self.told_once: set[str] = set()
         self.told: list[Outgoing] = []
 
     def unit(self) -> MemoryUnit:
@@ -67,11 +77,11 @@ class Bridge:
             None,
             self.now(),
             policy=self.policy,
-            reachable=self.reachable,
+            directory=self.directory,
             staff=STAFF,
             environment=self.environment,
         )
-        unit.incidents = self.incidents
+        unit.incidents, unit.told_once = self.incidents, self.told_once
         return unit
 
     async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> list[Outgoing]:
@@ -132,7 +142,6 @@ class Bridge:
 
 
 NOBODY = "127.0.0.1:9"
-DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
 KEYS = {
     "support": ["incidents:read", "incidents:act"],
     "reader": ["incidents:read"],
@@ -169,7 +178,7 @@ class Service:
         self.app.api.state.started = True
         transport = httpx2.ASGITransport(self.app.api)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://safety-bridge")
-        make = partial(SafetyUnit, policy=policy, reachable=EVERYBODY, staff=STAFF)
+        make = partial(SafetyUnit, policy=policy, directory=DEMO, staff=STAFF)
         self.units = UnitsOfWork(self.databases[0], make, now=self.now, wake=lambda lane: None)
 
     async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> None:
@@ -227,7 +236,7 @@ async def service(bridge_url: str, policy: Policy) -> AsyncIterator[Service]:
     """The service with empty tables, and with Kafka away."""
     service = Service(as_settings(database_url=bridge_url), policy)
     yield service
-    await service.rows("truncate incident, incident_alias, outbox")
+    await service.rows("truncate incident, incident_alias, outbox, feed, feed_number, storm, told_once")
     await service.close()
 
 
@@ -253,3 +262,8 @@ def bridge(policy: Policy) -> Bridge:
 def make_bridge(policy: Policy) -> Callable[[], Bridge]:
     """Bridges for tests that need many."""
     return lambda: Bridge(policy)
+
+
+@pytest.fixture(scope="session")
+def demo() -> Directory:
+    return DEMO

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from safety_bridge import handlers
 from safety_bridge.domain import deadlines, signal
 from safety_bridge.domain.clock import ALL, Clock, Promise, Step
 from safety_bridge.domain.incident import Signal, merge
+from shared.directory import Directory
 from shared.events import agent
 from shared.events.envelope import Outgoing, rfc3339
 from shared.policy.model import Policy
@@ -143,6 +145,7 @@ def test_after_a_look_nothing_is_due_until_later(policy: Policy, signals: list[S
 class Looking:
     """As much of a unit of work as a look needs."""
 
+    directory = Directory.from_yaml((Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml").read_text())
     reachable = frozenset({"primary", "safety_team"})
 
     def __init__(self, policy: Policy, now: datetime) -> None:

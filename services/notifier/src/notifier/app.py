@@ -1,7 +1,8 @@
 """The page to read first: which event goes to which handler, and what runs in this process."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import replace
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -25,6 +26,7 @@ from notifier.handlers import (
     on_ticket_reopened,
     on_ticket_resolved,
     on_ticket_restricted,
+    on_watch_event,
 )
 from notifier.senders.email import EmailSender
 from notifier.settings import NotifierSettings, mailbox, smtp_server
@@ -32,7 +34,14 @@ from notifier.store import NotifierUnit
 from notifier.timers import Deliveries
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
-from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.safety import (
+    SafetyFeedGap,
+    SafetyFeedSilent,
+    SafetyIncidentAcknowledged,
+    SafetyPageRequested,
+    SafetyStepEmpty,
+    SafetyStormStarted,
+)
 from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
     TicketClosed,
@@ -50,7 +59,8 @@ from shared.messaging.outbox import Relay
 from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
-from shared.runtime.database import Database
+from shared.runtime.database import Connection, Database
+from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
 from shared.runtime.lifecycle import App, Part
 from shared.runtime.now import Now
@@ -78,12 +88,14 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
     SlaCorrected: on_sla_corrected,
     SafetyPageRequested: on_page_requested,
     SafetyIncidentAcknowledged: on_incident_acknowledged,
+    **dict.fromkeys((SafetyFeedSilent, SafetyFeedGap, SafetyStormStarted, SafetyStepEmpty), on_watch_event),
 }
 
 
 def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
     """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6)."""
-    desk = Desk(settings.policy(), Templates(read_templates()), settings.directory())
+    directory = DirectoryFile(settings.directory_file)
+    desk = Desk(settings.policy(), Templates(read_templates()), directory.directory)
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
     ways_out: dict[bool, Deliveries] = {}
 
@@ -91,7 +103,9 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
         ways_out[is_urgent].wake()
 
     def units_on(database: Database) -> UnitsOfWork[NotifierUnit]:
-        make = partial(NotifierUnit, desk=desk, wake=wake)
+        def make(connection: Connection, at: datetime) -> NotifierUnit:
+            return NotifierUnit(connection, at, desk=replace(desk, directory=directory.directory), wake=wake)
+
         return UnitsOfWork(database, make, now=now, wake=lambda lane: relays[lane].wake())
 
     def sender(at_once: int) -> EmailSender:
@@ -105,8 +119,14 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
     urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
-    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], *relays.values()]
-    api = create_api(NAME, keys=ApiKeys(settings.api_keys), checks={part.name: part.failing for part in parts})
+    reading = Ticker("directory", directory.look, every_seconds=LOOK_SECONDS)
+    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], reading, *relays.values()]
+    api = create_api(
+        NAME,
+        keys=ApiKeys(settings.api_keys),
+        checks={part.name: part.failing for part in parts},
+        degraded={"directory_file": directory.refused},
+    )
     api.include_router(notification_routes(units))
     api.include_router(dead_letter_routes([consumer, urgent_consumer], bulk))
     return App(api, parts)

@@ -8,6 +8,7 @@ from notifier.domain import audience
 from notifier.domain.notification import GO, OPEN, Alarm, Audience, Intent, Notification, Reason, State, Verdict
 from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
+from shared.directory import Person
 from shared.errors import UnknownTicket
 from shared.events.envelope import SAFETY_BRIDGE, Event, Received, derived_id
 from shared.events.notification import (
@@ -21,7 +22,7 @@ from shared.events.notification import (
     NotificationSuppressed,
 )
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
-from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.safety import HAND_OVER, SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
 from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
 from shared.events.ticket import (
     PersonKind,
@@ -208,19 +209,20 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
     the newer (S4).
     """
     event = message.event
-    on_duty = [person.id for role in event.roles for person in unit.desk.directory.people(role)]
+    on_duty = [person.id for role in event.roles for person in _to_page(event, role, unit)]
     people = [*on_duty, *event.persons]
     outlives = event.outlives_acknowledgement
     intents = audience.pages(
         event.incident_ref,
         people or [NOBODY],
         epoch=None if outlives else event.epoch,
-        of=event.reason_code if outlives else str(event.epoch),
+        of=event.reason_code if outlives else _ladder(event),
         step=event.step,
         repeat=event.repeat,
         severity=event.severity_working,
         mode=event.mode,
         paged_at=message.occurred_at,
+        is_hand_over=event.reason_code == HAND_OVER,
         correlation_id=_cause(message, message.id).correlation_id,
     )
     verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
@@ -229,6 +231,35 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
         for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
             _change(older, unit)
         _add(page, unit)
+
+
+def _ladder(event: SafetyPageRequested) -> str:
+    """The ladder of the epoch; at a hand-over a page beside its steps."""
+    return f"{event.epoch}|{event.on_duty_since}" if event.reason_code == HAND_OVER else str(event.epoch)
+
+
+def _to_page(event: SafetyPageRequested, role: str, unit: NotifierUnit) -> tuple[Person, ...]:
+    """Who is on duty now, and whoever was since the epoch began: nobody is dropped at a hand-over (S4)."""
+    directory, since = unit.desk.directory, event.on_duty_since or unit.now
+    if event.reason_code == HAND_OVER:
+        return directory.relieved_at(role, since)
+    return directory.on_duty_since(role, since, unit.now)
+
+
+def on_watch_event(message: Received[WatchEvent], unit: NotifierUnit) -> None:
+    """Whoever looks after the watch is told that a feed is silent, a storm has begun, a step was empty (S4)."""
+    event = message.event
+    people = [person.id for role in event.roles for person in unit.desk.directory.on_duty(role, unit.now)]
+    intents = audience.watch_notices(
+        people or [NOBODY],
+        notice=event.wire_type.rsplit(".", 2)[1],
+        about=event.about,
+        noticed_at=message.occurred_at,
+        cause=_cause(message, message.id),
+    )
+    verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
+    for intent in intents:
+        _add(Notification.of(_id_of(intent), intent, verdict, unit.now), unit)
 
 
 def on_incident_acknowledged(message: Received[SafetyIncidentAcknowledged], unit: NotifierUnit) -> None:

@@ -91,7 +91,3 @@ class NotifierSettings(ServiceSettings):
     mail_from: Annotated[str, AfterValidator(_checked_mailbox)]
     mail_reply_to: Annotated[str, AfterValidator(_checked_mailbox)] | None = None
     """Where answers of customers go; without it, to `mail_from`."""
-
-    def directory(self) -> Directory:
-        """Teams, leads and the people on duty."""
-        return Directory.from_yaml(self.directory_file.read_text())

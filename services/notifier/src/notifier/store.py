@@ -15,7 +15,7 @@ from notifier.domain.notification import OPEN, Notification
 from notifier.domain.ticket import Ticket
 from shared.errors import TransientFailure
 from shared.events.envelope import Event, Received
-from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested
+from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
 from shared.events.sla import SlaCorrected
 from shared.events.ticket import PersonKind, TicketClosed, TicketMessageAdded, TicketReopened, TicketResolved
 from shared.messaging.unit_of_work import UnitOfWork
@@ -220,6 +220,8 @@ class NotifierUnit(UnitOfWork):
             event = message.event
             if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
                 incidents.add(event.incident_ref)
+            elif isinstance(event, WatchEvent):
+                continue
             elif not isinstance(event, TicketMessageAdded) or is_of_customer(event):
                 tickets.add(event.key)
                 if isinstance(event, TicketResolved | TicketReopened | TicketClosed | TicketMessageAdded):

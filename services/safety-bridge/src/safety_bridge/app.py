@@ -1,24 +1,26 @@
 """The page to read first: which event goes to which handler, which timers and routes exist; all wiring."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from safety_bridge import api
+from safety_bridge.domain.handover import reachable_at
 from safety_bridge.domain.paging import lanes_without_end, roles_nobody_knows
 from safety_bridge.handlers import (
     KINDS,
     is_routed_to_safety,
     on_agent_signal,
+    on_heartbeat,
     on_routing_assigned,
     on_unhandled_routing,
     on_unreadable,
 )
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import SafetyUnit
-from safety_bridge.timers import page_who_is_due
-from shared.directory import OnCallRole
-from shared.events.agent import SafetyTicketFlagged, SafetyUnreadable
+from safety_bridge.timers import Coverage, SelfProof, look_after_the_watch, page_who_is_due
+from shared.events.agent import SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned
 from shared.events.topics import AGENT, ROUTING, Lane
@@ -28,18 +30,22 @@ from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
-from shared.runtime.database import Database
+from shared.runtime.database import Connection, Database
+from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
 from shared.runtime.lifecycle import App, Part
 from shared.runtime.now import Now
 from shared.runtime.settings import ApiKeys
 
 NAME = "safety-bridge"
+COVERAGE_SECONDS = 60.0
+PROOF_SECONDS = 10.0
 Handler = Callable[[Received[Any], SafetyUnit], None]
 
 SUBSCRIPTIONS: Mapping[type[Event], Handler] = {
     **dict.fromkeys(KINDS, on_agent_signal),
     SafetyTicketFlagged: on_agent_signal,
+    SafetyAgentHeartbeat: on_heartbeat,
     SafetyUnreadable: on_agent_signal,
     RoutingAssigned: on_routing_assigned,
 }
@@ -48,15 +54,17 @@ SUBSCRIPTIONS: Mapping[type[Event], Handler] = {
 def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
     """The safety-bridge, wired. Signals, pages and commands have connections of their own: they wait behind nothing."""
     policy = settings.policy()
-    directory = settings.directory()
-    reachable = frozenset(role.value for role in OnCallRole if directory.people(role))
-    make = partial(
-        SafetyUnit, policy=policy, reachable=reachable, staff=directory.staff(), environment=settings.environment
-    )
+    file = DirectoryFile(settings.directory_file)
+    coverage = Coverage(lambda: file.directory, policy, now)
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
 
     def wake(lane: Lane) -> None:
         relays[lane].wake()
+
+    def make(connection: Connection, at: datetime) -> SafetyUnit:
+        directory = file.directory
+        staff, environment = directory.staff(), settings.environment
+        return SafetyUnit(connection, at, policy=policy, directory=directory, staff=staff, environment=environment)
 
     urgent_units = UnitsOfWork(urgent, make, now=now, wake=wake)
     bulk_units = UnitsOfWork(bulk, make, now=now, wake=wake)
@@ -70,19 +78,31 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         concerns=is_routed_to_safety,
         unreadable=on_unhandled_routing,
     )
+    proof = SelfProof(urgent, kafka, now, settings.safety_beat_url, group=signals.group)
     pages = Ticker("pages", partial(page_who_is_due, urgent_units))
-    parts: list[Part] = [signals, routed, pages, *relays.values()]
+    duty = [
+        Ticker("directory-file", file.look, every_seconds=LOOK_SECONDS),
+        Ticker("coverage", coverage.look, every_seconds=COVERAGE_SECONDS),
+        Ticker("self-proof", proof.look, every_seconds=PROOF_SECONDS),
+        Ticker(
+            "watch",
+            partial(look_after_the_watch, urgent_units, settings.safety_feeds, proof.is_behind),
+            every_seconds=5.0,
+        ),
+    ]
+    parts: list[Part] = [signals, routed, pages, *duty, *relays.values()]
 
     def directory_check() -> str | None:
         if unknown := roles_nobody_knows(policy, frozenset(OnCallRole)):
             return f"the policy pages roles that the directory does not know: {', '.join(unknown)}"
-        silent = lanes_without_end(policy, reachable)
-        return f"nobody to reach at the end of: {', '.join(silent)}" if silent else None
+        silent = lanes_without_end(policy, reachable_at(file.directory, now()))
+        return f"nobody to reach at the end of: {', '.join(silent)}" if silent else coverage.last_responder_missing()
 
     http = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),
         checks={"directory": directory_check} | {part.name: part.failing for part in parts},
+        degraded={"directory_file": file.refused, "coverage": coverage.gaps, "self_proof": proof.doubt},
     )
     http.include_router(api.routes(urgent_units, policy))
     http.include_router(dead_letter_routes([signals, routed], bulk))

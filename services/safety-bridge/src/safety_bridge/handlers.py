@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from safety_bridge.domain import deadlines, identity, paging, signal
+from safety_bridge.domain import deadlines, feed, handover, identity, paging, signal
 from safety_bridge.domain.clock import Clock, Notice, Step
 from safety_bridge.domain.facts import Flag
 from safety_bridge.domain.identity import CROCKFORD, Identity, IdentityKind, Mode
@@ -18,6 +19,7 @@ from safety_bridge.domain.incident import SAFETY_TEAM, Actor, Incident, Signal, 
 from safety_bridge.domain.paging import Page, Why
 from safety_bridge.domain.tracks import Handling
 from safety_bridge.store import SafetyUnit, identities_of
+from shared.directory import OnCallRole
 from shared.errors import DeadLetterCode, InvalidMessage
 from shared.events import agent
 from shared.events.agent import AgentEvent, SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
@@ -39,7 +41,9 @@ from shared.events.safety import (
     SafetyPageRequested,
     SafetyPagingExhausted,
     SafetyReassessmentProposed,
+    SafetyStepEmpty,
     Tracks,
+    WatchEvent,
 )
 from shared.events.ticket import Requester, TicketCreated, TicketRestricted
 from shared.events.topics import AGENT, ROUTING, Topic
@@ -86,11 +90,17 @@ DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
 
 def on_agent_signal(message: Received[AgentEvent], unit: SafetyUnit) -> None:
     """Whatever comes on the agent's topic opens or updates an incident; a flag does so for its ticket (S3, S6, S8)."""
+    unit.noticed.arrived(message.envelope.source, feed.number_of(message.event.sequence))
     names = identities_of(message, unit.environment)
     if names[0].kind is IdentityKind.FOREIGN:
         _receive(signal.foreign(occurred_at=message.occurred_at, received_at=unit.now), names, unit)
         return
     _receive(_in_other_mode(_understood(message, unit), message, names, unit), names, unit)
+
+
+def on_heartbeat(message: Received[SafetyAgentHeartbeat], unit: SafetyUnit) -> None:
+    """A heartbeat opens nothing: it only says that its source is heard, and how far it has got (S4)."""
+    unit.noticed.beat(message.envelope.source, feed.number_of(message.event.highest_sequence))
 
 
 def is_routed_to_safety(event: RoutingAssigned) -> bool:
@@ -134,9 +144,10 @@ def look(due: Incident, unit: SafetyUnit) -> Incident:
     after = paging.lapse(due, now=unit.now, policy=unit.policy)
     if after.epoch > due.epoch:
         after = tell(SafetyIncidentAckLapsed, after, unit, "S4", occurred_at=due.lease_ends_at)
-    after, page = paging.next_page(after, now=unit.now, reachable=unit.reachable, policy=unit.policy)
+    after, page = handover.next_page(after, now=unit.now, directory=unit.directory, policy=unit.policy)
     if page is not None:
         _ask_for(page, after, unit)
+        _tell_empty_steps(after, page, unit)
     after, insisted = paging.insist(after, now=unit.now, reachable=unit.reachable, policy=unit.policy)
     for page in insisted:
         _ask_for(page, after, unit)
@@ -201,6 +212,28 @@ def tell(
         correlation_id=told.ref,
     )
     return told
+
+
+def tell_of_watch(event: type[WatchEvent], unit: SafetyUnit, *, about: str, seed: str, **details: Any) -> None:
+    """Tell whoever looks after the watch; the last responder where nobody does (S4)."""
+    reachable = handover.reachable_at(unit.directory, unit.now)
+    roles = tuple(role for role in unit.policy.safety.watch.roles if role in reachable) or (
+        OnCallRole.LAST_RESPONDER.value,
+    )
+    unit.emit(
+        event(
+            about=about,
+            occurred_at=unit.now,
+            emitted_at=unit.now,
+            clauses=("S4",),
+            policy_version=unit.policy.version,
+            roles=roles,
+            **details,
+        ),
+        occurred_at=unit.now,
+        seed=f"{about}|{seed}",
+        correlation_id=about,
+    )
 
 
 def shown(one: Incident) -> dict[str, Any]:
@@ -355,9 +388,10 @@ def _ask_for(page: Page, one: Incident, unit: SafetyUnit) -> None:
     }
     late_by = page.late_by.total_seconds()
     number = f"{page.step}|{page.repeat}"
-    is_ladder = page.why is Why.NOT_ACKNOWLEDGED
+    is_ladder = page.why in (Why.NOT_ACKNOWLEDGED, Why.HAND_OVER)
+    on_duty_since = page.handed_over_at or (max(one.epoch_started_at, one.opened_at) if is_ladder else None)
     events: dict[str, Event] = {
-        f"{one.ref}|{one.epoch if is_ladder else page.why}|{number}": SafetyPageRequested(
+        f"{one.ref}|{one.epoch if is_ladder else page.why}|{number}{_at(page.handed_over_at)}": SafetyPageRequested(
             **about,
             step=page.step,
             repeat=page.repeat,
@@ -365,6 +399,7 @@ def _ask_for(page: Page, one: Incident, unit: SafetyUnit) -> None:
             severity_working=one.severity_working.word,
             roles=page.roles,
             persons=page.persons,
+            on_duty_since=on_duty_since,
             late_by_seconds=late_by,
             reason_code=page.why,
             outlives_acknowledgement=not is_ladder,
@@ -409,6 +444,24 @@ def _which(clock: Clock, notice: Notice) -> str:
         case Step.MET:
             return "met"
     return str(notice.percent)
+
+
+def _tell_empty_steps(one: Incident, page: Page, unit: SafetyUnit) -> None:
+    """Who was missing on a step that reached nobody is told once a shift, and once a day where nobody takes turns (S4)."""
+    for role in page.skipped:
+        if unit.directory.on_duty(role, unit.now):
+            continue
+        edges = unit.directory.handovers([role], unit.now - timedelta(days=1), unit.now)
+        shift = edges[-1].isoformat() if edges else unit.now.date().isoformat()
+        details = {"incident_ref": one.ref, "epoch": one.epoch, "lane": page.lane}
+        seed = f"{shift}|{one.ref}"
+        unit.noticed.once(
+            f"empty|{role}|{shift}", partial(tell_of_watch, SafetyStepEmpty, unit, about=role, seed=seed, **details)
+        )
+
+
+def _at(instant: datetime | None) -> str:
+    return f"|{instant.isoformat()}" if instant else ""
 
 
 def _why(before: Incident, after: Incident) -> str:

@@ -2,16 +2,29 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from shared.directory import Directory
+from shared.events.envelope import Identifier
 from shared.runtime.settings import ServiceSettings
 
 
 class SafetyBridgeSettings(ServiceSettings):
     http_port: int = Field(default=8083, ge=0, le=65535)
     directory_file: Path
-    """Who is on duty; the bridge asks only which roles somebody holds."""
+    """Who is on duty; the bridge asks only which roles somebody holds, and when they change hands."""
+
+    safety_feeds: tuple[Identifier, ...] = ()
+    """The sources that have to be heard, as a JSON list: each sends a heartbeat every 30 seconds, and its silence is told."""
+    safety_beat_url: SecretStr | None = None
+    """Where the outside watcher takes a POST every 30 seconds while nobody is forgotten; whoever knows it can fake the beat."""
+
+    @field_validator("safety_beat_url")
+    @classmethod
+    def _a_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return url
 
     environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     """Which deployment this is (`prod`, `staging`, …): an event that says it is of another one is set apart. Unset: none is."""
@@ -24,6 +37,3 @@ class SafetyBridgeSettings(ServiceSettings):
         except OSError:
             raise ValueError("the file cannot be read") from None
         return path
-
-    def directory(self) -> Directory:
-        return Directory.from_yaml(self.directory_file.read_text())

@@ -13,9 +13,11 @@ from typing import ClassVar
 import asyncpg
 from pydantic import TypeAdapter
 
-from safety_bridge.domain import deadlines, identity, signal
+from safety_bridge import watch
+from safety_bridge.domain import deadlines, handover, identity, signal
 from safety_bridge.domain.identity import Identity, IncidentRef
 from safety_bridge.domain.incident import Incident
+from shared.directory import Directory
 from shared.errors import TransientFailure
 from shared.events.agent import AgentEvent, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received
@@ -137,7 +139,7 @@ class Incidents:
                 self._new_names.append((name, incident.ref))
 
     def put_off(self, incident: Incident, until: datetime) -> None:
-        """Leave the incident as it is and do not look at it before then."""
+        """Look at it again then. When its next page is due stays as it was, so that it does not look as if all were well."""
         self.save(incident)
         self._put_off[incident.ref] = until
 
@@ -208,10 +210,7 @@ class Incidents:
 
 
 class SafetyUnit(UnitOfWork):
-    """A unit of work with incidents, the policy, and who holds which roles.
-
-    `reachable` are the roles that somebody can be paged in now, `staff` the roles each person may act in.
-    """
+    """A unit of work with incidents, the policy, the directory in force, and in which roles each person may act."""
 
     service: ClassVar[str] = "safety-bridge"
 
@@ -221,17 +220,23 @@ class SafetyUnit(UnitOfWork):
         now: datetime,
         *,
         policy: Policy,
-        reachable: frozenset[str],
+        directory: Directory,
         staff: Mapping[str, frozenset[str]],
         environment: str | None = None,
     ) -> None:
         super().__init__(connection, now)
         self.policy = policy
-        self.reachable = reachable
+        self.directory = directory
         self.staff = staff
         self.environment = environment
         self.incidents = Incidents()
+        self.noticed = watch.Noticed()
         self._later: list[tuple[Sequence[Identity], Callable[[], None]]] = []
+
+    @property
+    def reachable(self) -> frozenset[str]:
+        """The roles that somebody can be paged in now."""
+        return handover.reachable_at(self.directory, self.now)
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
         wanted = [one for message in messages for one in identities_of(message, self.environment)]
@@ -251,6 +256,7 @@ class SafetyUnit(UnitOfWork):
             for _, do in self._later:
                 do()
         await self.incidents.write(self.connection, self.policy)
+        await self.noticed.write(self.connection, self.now)
 
 
 async def read_incident(connection: Connection, ref: str) -> Incident | None:

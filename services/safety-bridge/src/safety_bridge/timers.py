@@ -1,13 +1,37 @@
-"""What happens without a message: pages, thresholds, leases. When something is due next is a row, never in memory (S4)."""
+"""What happens without a message: pages, thresholds, leases, and the watch over what feeds and proves them (S4).
 
-from datetime import timedelta
+When something is due next is a row, never in memory.
+"""
 
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import httpx2
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
+from pydantic import SecretStr
 
-from safety_bridge import handlers
+from safety_bridge import handlers, watch
+from safety_bridge.domain import coverage
+from safety_bridge.domain.feed import Back, Feed, Silent
 from safety_bridge.store import SafetyUnit
+from shared.directory import Directory
+from shared.errors import TransientFailure
+from shared.events.safety import (
+    MissingRange,
+    SafetyFeedBack,
+    SafetyFeedGap,
+    SafetyFeedSilent,
+    SafetyStormEnded,
+    SafetyStormStarted,
+)
+from shared.events.topics import AGENT, Lane
+from shared.messaging.kafka import Kafka, Partition
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.model import Policy
+from shared.runtime.database import Database
+from shared.runtime.now import Now
 
 PAGES_AT_ONCE = 100
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
@@ -15,6 +39,27 @@ LOOK_AGAIN_AFTER = timedelta(seconds=30)
 
 FAILED = Counter(
     "support_safety_pages_failed_total", "Looks at an incident that failed and were put off; each is a bug."
+)
+ABOUT_STORM = "storm"
+OVERDUE_AFTER = UNPUBLISHED_AFTER = timedelta(seconds=10)
+LAG_AT_MOST = timedelta(seconds=30)
+BEAT_EVERY = timedelta(seconds=30)
+BEAT_SECONDS = 5.0
+
+_OVERDUE = """
+select count(*) from incident where look_at <= $1 or (look_at is not null and (document->>'next_page_at')::timestamptz <= $1)
+"""
+_OLDEST_UNPUBLISHED = "select created_at from outbox where lane = $1 order by seq limit 1"
+_CURSORS = "select partition, next_offset from consumer_cursor where consumer = $1 and topic = $2"
+
+SILENT = Gauge("support_safety_feed_silent", "1 while a source that has to be heard is told to be silent.", ["source"])
+STORM = Gauge("support_safety_storm", "1 while many more incidents are opened than people can read one by one.")
+HOLDS = Gauge(
+    "support_safety_nobody_forgotten", "1 while the self-proof holds; beats to the outside watcher go out only then."
+)
+BEATS = Counter("support_safety_beats_total", "Beats to the outside watcher, by outcome.", ["outcome"])
+UNCOVERED = Gauge(
+    "support_safety_uncovered_seconds", "Seconds of the next 14 days in which nobody holds the role.", ["role"]
 )
 
 log = structlog.get_logger()
@@ -37,3 +82,174 @@ async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
                 del unit.emitted[emitted:]
                 unit.incidents.put_off(incident, unit.now + LOOK_AGAIN_AFTER)
     return len(due) == PAGES_AT_ONCE
+
+
+class Coverage:
+    """Looks two weeks ahead for hours in which a role is nobody's (S4); says so once a day in the log, and always when asked."""
+
+    def __init__(self, directory: Callable[[], Directory], policy: Policy, now: Now) -> None:
+        self._directory = directory
+        self._policy = policy
+        self._now = now
+        self._logged: dict[str, date] = {}
+        self._see()
+
+    def gaps(self) -> str | None:
+        return coverage.told(self._gaps)
+
+    def last_responder_missing(self) -> str | None:
+        return coverage.last_responder_missing(self._gaps)
+
+    async def look(self) -> bool:
+        self._see()
+        return False
+
+    def _see(self) -> None:
+        now = self._now()
+        self._gaps = coverage.gaps_ahead(self._directory(), self._policy, now)
+        for role in coverage.roles_of(self._policy):
+            held = self._gaps.get(role, ())
+            UNCOVERED.labels(role).set(sum((end - begin).total_seconds() for begin, end in held))
+            if held and self._logged.get(role) != now.date():
+                self._logged[role] = now.date()
+                log.warning("role not covered", role=role, gaps=coverage.told({role: held}))
+
+
+async def look_after_the_watch(
+    units: UnitsOfWork[SafetyUnit], sources: Sequence[str], is_behind: Callable[[], bool]
+) -> bool:
+    """Tell of feeds that are silent or have gaps, and of storms. One replica looks at a time."""
+    async with units.begin() as unit:
+        if await watch.take_turn(unit.connection):
+            feeds = await watch.load_feeds(unit.connection, sources, unit.now)
+            await watch.keep_feeds(unit.connection, [await _look_at_feed(feed, unit, is_behind) for feed in feeds])
+            await _look_for_storm(unit)
+            await watch.forget_old(unit.connection, unit.now)
+    return False
+
+
+async def _look_at_feed(feed: Feed, unit: SafetyUnit, is_behind: Callable[[], bool]) -> Feed:
+    numbers = unit.policy.safety.watch
+    feed, notice = feed.look(unit.now, numbers)
+    SILENT.labels(feed.source).set(feed.silence_told > 0)
+    match notice:
+        case Silent(since, repeat):
+            seconds = (unit.now - since).total_seconds()
+            details = {"last_heard_at": feed.heard_at, "silent_seconds": seconds, "repeat": repeat}
+            handlers.tell_of_watch(
+                SafetyFeedSilent, unit, about=feed.source, seed=f"silent|{since.isoformat()}|{repeat}", **details
+            )
+        case Back():
+            handlers.tell_of_watch(SafetyFeedBack, unit, about=feed.source, seed=f"back|{feed.heard_at}")
+    if is_behind():
+        return feed  # what has not arrived may be waiting for us
+    feed, due = feed.count(unit.now, numbers)
+    if due is not None and (gaps := await watch.missing(unit.connection, feed.source, due)):
+        missing = tuple(MissingRange(first=first, last=last) for first, last in gaps)
+        handlers.tell_of_watch(
+            SafetyFeedGap, unit, about=feed.source, seed=f"gap|{due.first}|{due.last}", missing=missing
+        )
+    return feed
+
+
+async def _look_for_storm(unit: SafetyUnit) -> None:
+    numbers = unit.policy.safety.watch.storm
+    opened = await watch.opened_since(unit.connection, unit.now - timedelta(seconds=numbers.within_seconds))
+    storm = await watch.open_storm(unit.connection)
+    STORM.set(storm is not None)
+    if opened > numbers.opened:
+        if storm is not None:
+            await watch.storm_goes_on(unit.connection, unit.now)
+            return
+        await watch.storm_begins(unit.connection, unit.now)
+        details = {"opened": opened, "within_seconds": numbers.within_seconds}
+        handlers.tell_of_watch(
+            SafetyStormStarted, unit, about=ABOUT_STORM, seed=f"started|{unit.now.isoformat()}", **details
+        )
+    elif storm is not None and unit.now - storm.last_over_at >= timedelta(minutes=numbers.over_after_minutes):
+        await watch.storm_ends(unit.connection, unit.now)
+        since = storm.started_at
+        opened = await watch.opened_since(unit.connection, since - timedelta(seconds=numbers.within_seconds))
+        seed = f"ended|{since.isoformat()}"
+        handlers.tell_of_watch(SafetyStormEnded, unit, about=ABOUT_STORM, seed=seed, started_at=since, opened=opened)
+
+
+class SelfProof:
+    """Shows an outside watcher that nobody is forgotten: a beat goes out only while that is true; its silence is the alarm.
+
+    True is: no page is overdue, nothing urgent waits to be published, the agent's topic is read up to now. A database or a
+    broker that does not answer proves nothing.
+    """
+
+    def __init__(self, database: Database, kafka: Kafka, now: Now, url: SecretStr | None, *, group: str) -> None:
+        self._database = database
+        self._group = group
+        self._kafka = kafka
+        self._now = now
+        self._url = url
+        self._beat_at: datetime | None = None
+        self._ends: list[tuple[datetime, Mapping[Partition, int]]] = []
+        self._doubt: str | None = "not looked yet"
+        self._is_behind = True
+
+    def doubt(self) -> str | None:
+        """Why no beat goes out, or None."""
+        return self._doubt
+
+    def is_behind(self) -> bool:
+        """Whether records of the agent's topic may be waiting for us."""
+        return self._is_behind
+
+    async def look(self) -> bool:
+        """Look whether it is true, and send a beat if it is time for one."""
+        try:
+            doubts = [await self._overdue(), await self._unpublished(), await self._behind()]
+        except TransientFailure as failure:
+            doubts = [f"cannot be shown: {failure}"]
+            self._is_behind = True
+        holds = not any(doubts)
+        HOLDS.set(holds)
+        if holds and self._url is not None and self._is_time():
+            doubts = [await self._beat(self._url.get_secret_value())]
+        self._doubt = "; ".join(doubt for doubt in doubts if doubt) or None
+        return False
+
+    async def _overdue(self) -> str | None:
+        """An incident that nobody has acknowledged has its next page ahead (invariant 15)."""
+        async with self._database.connection() as connection:
+            overdue = await connection.fetchval(_OVERDUE, self._now() - OVERDUE_AFTER)
+        return f"{overdue} pages are overdue" if overdue else None
+
+    async def _unpublished(self) -> str | None:
+        async with self._database.connection() as connection:
+            oldest = await connection.fetchval(_OLDEST_UNPUBLISHED, int(Lane.URGENT))
+        waits = oldest is not None and self._now() - oldest >= UNPUBLISHED_AFTER
+        return "an urgent event waits to be published" if waits else None
+
+    async def _behind(self) -> str | None:
+        """Read up to where the topic ended at some moment of the last 30 seconds: so far behind it is at most."""
+        async with self._kafka.watcher([AGENT.name]) as topic:
+            self._ends.append((self._now(), await topic.ends()))
+        self._ends = [(at, ends) for at, ends in self._ends if self._now() - at < LAG_AT_MOST]
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_CURSORS, self._group, AGENT.name)
+        read = {(AGENT.name, row["partition"]): row["next_offset"] for row in rows}
+        self._is_behind = not any(
+            all(read.get(partition, 0) >= end for partition, end in ends.items()) for _, ends in self._ends
+        )
+        return "the agent's topic is not read up to now" if self._is_behind else None
+
+    def _is_time(self) -> bool:
+        return self._beat_at is None or self._now() - self._beat_at >= BEAT_EVERY
+
+    async def _beat(self, url: str) -> str | None:
+        self._beat_at = self._now()
+        try:
+            async with asyncio.timeout(BEAT_SECONDS), httpx2.AsyncClient(timeout=BEAT_SECONDS) as client:
+                answer = await client.post(url)
+        except (httpx2.HTTPError, TimeoutError, OSError) as error:
+            outcome = type(error).__name__
+        else:
+            outcome = "taken" if answer.is_success else f"answered {answer.status_code}"
+        BEATS.labels("taken" if outcome == "taken" else "failed").inc()
+        return None if outcome == "taken" else f"the outside watcher was not reached: {outcome}"

@@ -34,6 +34,8 @@ class AgentEvent(Event):
     evidence_refs: Any = None
     subject_ref: Any = None
     account_ref: Any = None
+    sequence: Any = None
+    """The event's place among all that its source has published, so that a gap shows."""
 
     @property
     def key(self) -> str:
@@ -106,7 +108,12 @@ class SafetyIncidentRetracted(AgentEvent):
 
 
 class SafetyAgentHeartbeat(AgentEvent):
+    """The source is alive; every 30 seconds. It opens no incident, its silence is told (S4)."""
+
     wire_type = "com.storytailor.safety.agent_heartbeat.v1"
+
+    highest_sequence: Any = None
+    """The highest `sequence` that the source has published so far."""
 
 
 class SafetyTicketFlagged(AgentEvent):

@@ -124,10 +124,15 @@ class OfIncident(Event):
         return self.incident_ref
 
 
+HAND_OVER = "hand_over"
+"""The reason of a page to whoever has just come on duty."""
+
+
 class SafetyPageRequested(OfIncident):
     """Somebody is to be paged now: who holds these roles, and these persons of the directory; never addresses (S4, S5).
 
-    `reason_code` says why; a page that `outlives_acknowledgement` is not over once the epoch is acknowledged.
+    Who held a role at any time since `on_duty_since` is not dropped; with the reason `hand_over` it is only whoever came on duty
+    then. `reason_code` says why; a page that `outlives_acknowledgement` is not over once the epoch is acknowledged.
     """
 
     wire_type = "com.storytailor.support.safety.page_requested.v1"
@@ -138,6 +143,7 @@ class SafetyPageRequested(OfIncident):
     severity_working: str
     roles: tuple[str, ...]
     persons: tuple[str, ...] = ()
+    on_duty_since: Instant | None = None
     late_by_seconds: float = 0.0
     reason_code: str = "not_acknowledged"
     outlives_acknowledgement: bool = False
@@ -194,6 +200,78 @@ class SafetyDeadlineMet(DeadlineEvent):
     wire_type = "com.storytailor.support.safety.deadline_met.v1"
 
 
+class WatchEvent(Event):
+    """Something about the watch itself, told to whoever holds one of `roles` (S4). `about`: a feed's source, a role, `storm`."""
+
+    about: Identifier
+    occurred_at: Instant
+    emitted_at: Instant
+    clauses: tuple[str, ...]
+    policy_version: str
+    roles: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return self.about
+
+
+class SafetyFeedSilent(WatchEvent):
+    """A source that has to be heard is not; told again while that lasts."""
+
+    wire_type = "com.storytailor.support.safety.feed_silent.v1"
+
+    last_heard_at: Instant | None = None
+    silent_seconds: float
+    repeat: int = 0
+
+
+class SafetyFeedBack(WatchEvent):
+    """A source that was told to be silent is heard again."""
+
+    wire_type = "com.storytailor.support.safety.feed_back.v1"
+
+
+class MissingRange(Data):
+    """Sequence numbers from the first to the last, both included."""
+
+    first: int
+    last: int
+
+
+class SafetyFeedGap(WatchEvent):
+    """A source has published what has not arrived; every missing range is named."""
+
+    wire_type = "com.storytailor.support.safety.feed_gap.v1"
+
+    missing: tuple[MissingRange, ...]
+
+
+class SafetyStormStarted(WatchEvent):
+    """Many more incidents are opened than people can read one by one; each is kept and paged for all the same."""
+
+    wire_type = "com.storytailor.support.safety.storm_started.v1"
+
+    opened: int
+    within_seconds: int
+
+
+class SafetyStormEnded(WatchEvent):
+    wire_type = "com.storytailor.support.safety.storm_ended.v1"
+
+    started_at: Instant
+    opened: int
+
+
+class SafetyStepEmpty(WatchEvent):
+    """A step of a paging ladder reached nobody who holds the role `about`; the next step ran at once."""
+
+    wire_type = "com.storytailor.support.safety.step_empty.v1"
+
+    incident_ref: Identifier
+    epoch: int
+    lane: str
+
+
 EVENTS: tuple[type[Event], ...] = (
     SafetyIncidentOpened,
     SafetyIncidentRaised,
@@ -214,4 +292,10 @@ EVENTS: tuple[type[Event], ...] = (
     SafetyDeadlineWarning,
     SafetyDeadlineBreached,
     SafetyDeadlineMet,
+    SafetyFeedSilent,
+    SafetyFeedBack,
+    SafetyFeedGap,
+    SafetyStormStarted,
+    SafetyStormEnded,
+    SafetyStepEmpty,
 )

@@ -357,8 +357,12 @@ class Watcher:
 
     async def length(self) -> int:
         """How many records the topics have ever had."""
+        return sum((await self.ends()).values())
+
+    async def ends(self) -> dict[Partition, int]:
+        """The offset that the next record of each partition will get."""
         ends = await within(self._consumer.end_offsets(self._places), CALL_SECONDS)
-        return sum(ends.values())
+        return {(str(at.topic).removeprefix(self._prefix), at.partition): end for at, end in ends.items()}
 
     async def skip_to_end(self) -> None:
         """Go on with what comes from now on."""

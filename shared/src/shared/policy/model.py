@@ -346,6 +346,24 @@ class Relaxation(StrEnum):
     END_INTERVENTION = "end_intervention"
 
 
+class Storm(_Part):
+    """More incidents opened within so many seconds than this; over once that was not so for a while (S4)."""
+
+    opened: int = Field(gt=0)
+    within_seconds: int = Field(gt=0)
+    over_after_minutes: int = Field(gt=0)
+
+
+class Watch(_Part):
+    """When something is odd about the watch itself, and which roles are told of it (S4)."""
+
+    roles: tuple[str, ...] = Field(min_length=1)
+    feed_silent_after_seconds: int = Field(gt=0)
+    tell_again_after_minutes: int = Field(gt=0)
+    gap_after_seconds: int = Field(gt=0)
+    storm: Storm
+
+
 class Safety(_Part):
     severities: dict[Subcategory, IncidentDefaults]
     severity_floor: dict[IncidentClass, SeverityWord]
@@ -372,6 +390,8 @@ class Safety(_Part):
         if list(percents) != sorted(set(percents)):
             raise ValueError("warnings must ascend")
         return percents
+
+    watch: Watch
 
 
 class Meaning(_Part):

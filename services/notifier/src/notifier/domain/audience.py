@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeGuard
 
+from notifier.domain.facts import HAND_OVER
 from notifier.domain.notification import (
     GO,
     OPEN,
@@ -182,12 +183,17 @@ def pages(
     severity: str,
     mode: str,
     paged_at: datetime,
+    is_hand_over: bool = False,
     correlation_id: str,
 ) -> tuple[Intent, ...]:
     """One page for each person on duty, however many roles they hold (S4); nothing but reference and severity (S5).
 
     `epoch`: with whose acknowledgement it is over, None for a page that outlives it. `of` is the ladder it is a step of.
+    Whoever has just come on duty is told that it is a hand-over.
     """
+    facts = {"severity": severity, "mode": mode, "paged_at": _minute(paged_at)}
+    if is_hand_over:
+        facts["occasion"] = HAND_OVER
     return tuple(
         Intent(
             identity=(incident_ref, of, str(step), str(repeat), person),
@@ -197,8 +203,26 @@ def pages(
             clauses=("S4", "S5"),
             incident_ref=incident_ref,
             epoch=epoch,
-            facts={"severity": severity, "mode": mode, "paged_at": _minute(paged_at)},
+            facts=facts,
             correlation_id=correlation_id,
+        )
+        for person in dict.fromkeys(people)
+    )
+
+
+def watch_notices(
+    people: Iterable[str], *, notice: str, about: str, noticed_at: datetime, cause: Cause
+) -> tuple[Intent, ...]:
+    """What is odd about the watch itself, once to each person who looks after it (S4): codes and ids only (S5)."""
+    return tuple(
+        Intent(
+            identity=(notice, cause.id, person),
+            audience=Audience.ON_CALL,
+            recipient=person,
+            template=Template.WATCH,
+            clauses=("S4", "S5"),
+            facts={"notice": notice, "about": about, "paged_at": _minute(noticed_at)},
+            correlation_id=cause.correlation_id,
         )
         for person in dict.fromkeys(people)
     )

@@ -15,7 +15,7 @@ from shared.vocabulary import Team
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything a message is written with; none of it changes while the service runs."""
+    """Everything a message is written with. The directory is the one in force as the unit of work begins."""
 
     policy: Policy
     templates: Templates
@@ -39,8 +39,9 @@ class Desk:
         if intent.audience is Audience.CUSTOMER:
             return ticket.customer.email if ticket and ticket.customer else None
         if intent.audience is Audience.ON_CALL:
-            people = (person for on_duty in self.directory.on_call.values() for person in on_duty)
-            return next((person.email for person in people if person.id == intent.recipient), None)
+            person = self.directory.find_person(intent.recipient)
+            ways = person.urgent_channels if person else ()
+            return next((way.address for way in ways if way.kind.value == intent.channel.value), None)
         team = Team(intent.recipient.partition("/")[2])
         of = self.directory.lead_address if intent.audience is Audience.LEAD else self.directory.team_address
         return of(team)

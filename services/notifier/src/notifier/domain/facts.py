@@ -27,6 +27,18 @@ from shared.vocabulary import Category, Criterion, Severity, Team
 
 USER_NAME = "there"
 AGENT_NAME = "Storytailor Support Team"
+HAND_OVER = "hand_over"
+WATCH_HEADING = "[Safety watch]"
+NEEDS_A_LOOK = "The watch over safety incidents needs a look."
+NOTICES = {
+    "feed_silent": "A source of safety signals is not heard any more. Whatever it has to say does not reach us.",
+    "feed_gap": "A source of safety signals has published more than has arrived here. What is missing stands in the event.",
+    "storm_started": "Far more safety incidents than usual are being opened. Each is kept and paged for.",
+    "step_empty": "A page for a safety incident found nobody on duty in a role. The next step was paged at once.",
+}
+"""What is told about the watch itself, by the fact that the event states."""
+NEEDS_YOU = "A safety incident needs you now. Please acknowledge it."
+HANDED_OVER = "Hand-over: you have come on duty while a safety incident waits. It needs you now. Please acknowledge it."
 _INCIDENT_REF = re.compile(r"SI-[0-9A-HJKMNP-TV-Z]{8}")
 _NO_REFERENCE = "SI"
 
@@ -41,6 +53,8 @@ def known(intent: Intent, ticket: Ticket | None, texts: Texts) -> dict[str, str]
         found["team_name"] = texts.teams[Team(team)]
     if criterion := intent.facts.get("criterion"):
         found["escalation_details"] = texts.escalation_details[Criterion(criterion)]
+    if notice := intent.facts.get("notice"):
+        found |= {"heading": WATCH_HEADING, "notice": NOTICES.get(notice, NEEDS_A_LOOK)}
     if intent.incident_ref is not None:
         found |= _of_incident(intent, intent.incident_ref)
     return {name: value for name, value in found.items() if value is not None and value.strip()}
@@ -83,6 +97,7 @@ def _of_incident(intent: Intent, incident_ref: str) -> dict[str, str]:
     drill = "DRILL " if intent.facts.get("mode") == "drill" else ""
     return {
         "heading": f"{drill}[{reference}]",
+        "call": HANDED_OVER if intent.facts.get("occasion") == HAND_OVER else NEEDS_YOU,
         "incident": reference,
         "severity": severity if severity.upper() in Severity.__members__ else "unknown",
     }

@@ -33,6 +33,7 @@ class Template(StrEnum):
     SLA_CORRECTED = "sla_corrected"
     MERGE_CIRCLE = "merge_circle"
     PAGE = "page"
+    WATCH = "watch"
 
 
 class Channel(StrEnum):

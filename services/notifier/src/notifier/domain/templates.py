@@ -33,7 +33,8 @@ PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.SLA_BREACHED: ("reference", "ticket_number", "team_name", "about", "milestone", "due_at"),
     Template.SLA_CORRECTED: ("reference", "ticket_number", "team_name", "about", "milestone", "standing"),
     Template.MERGE_CIRCLE: ("reference", "ticket_number", "team_name", "about"),
-    Template.PAGE: ("heading", "incident", "severity", "paged_at"),
+    Template.WATCH: ("heading", "notice", "about", "paged_at"),
+    Template.PAGE: ("heading", "call", "incident", "severity", "paged_at"),
 }
 """What each text prints."""
 

@@ -21,6 +21,7 @@ class Why(StrEnum):
     REPORT_OPEN = "report_open"
     HAND_OFF_OPEN = "hand_off_open"
     SUBJECT_CONFLICT = "subject_conflict"
+    HAND_OVER = "hand_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Page:
     """One page: to whom, on which step of which lane. `late_by` is how long the page before it has been missing.
 
     `persons` are paged beside those who hold the roles: who took it and let it lie.
+    `skipped` are the roles of the steps before it that reached nobody; `handed_over_at` is when the roles changed hands, of a
+    page for that reason.
     """
 
     lane: PagingLane
@@ -40,6 +43,8 @@ class Page:
     """Everybody on the ladder has been paged."""
     why: Why = Why.NOT_ACKNOWLEDGED
     persons: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    handed_over_at: datetime | None = None
 
 
 def next_page(
@@ -58,18 +63,22 @@ def next_page(
     number = max(incident.next_page, _number_at(ladder, started_at, now))
     if _time_of(ladder, started_at, number) > now:
         return replace(incident, next_page_at=_time_of(ladder, started_at, number)), None
+    due = number
     missed = number - incident.next_page
     number, roles = _first_with_people(ladder, number, incident, reachable, policy)
     last = len(ladder.steps) - 1
+    step, repeat = place(incident, number, policy)
+    skipped = ladder.steps[due:number] if set(roles) & set(reachable) else ladder.steps[due:] or ladder.steps[-1:]
     page = Page(
         lane,
-        min(number, last),
-        max(0, number - last),
+        step,
+        repeat,
         roles,
         late_by=now - incident.next_page_at,
         missed=missed,
         is_first_repeat=incident.next_page <= last + 1 <= number,
         persons=tuple(sorted(incident.lapsed_ackers)),
+        skipped=tuple(dict.fromkeys(role for one in skipped for role in one.roles)),
     )
     after = replace(
         incident,
@@ -135,6 +144,18 @@ def _insisting(incident: Incident, policy: Policy) -> list[tuple[Why, PagingLane
         handed_off_at = incident.facts.handed_off_at
         found.append((Why.HAND_OFF_OPEN, PagingLane.CRISIS, policy.safety.hand_off_paging, handed_off_at))
     return found
+
+
+def roles_paged(incident: Incident, policy: Policy) -> tuple[str, ...]:
+    """The roles that were paged in this epoch so far, of those that still have to be (S4)."""
+    steps = policy.safety.paging[incident.lane].steps[: incident.next_page]
+    return tuple(dict.fromkeys(role for step in steps for role in _wanted(step.roles, incident, policy)))
+
+
+def place(incident: Incident, number: int, policy: Policy) -> tuple[int, int]:
+    """The step of the page of this number, and how often that step was paged before."""
+    last = len(policy.safety.paging[incident.lane].steps) - 1
+    return min(number, last), max(0, number - last)
 
 
 def lanes_without_end(policy: Policy, reachable: Collection[str]) -> tuple[str, ...]:
