@@ -20,6 +20,7 @@ from safety_bridge.handlers import (
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import SafetyUnit
 from safety_bridge.timers import Coverage, SelfProof, look_after_the_watch, page_who_is_due
+from shared.directory import OnCallRole
 from shared.events.agent import SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned
