@@ -15,7 +15,8 @@ import httpx2
 from deploy.engines import Engines
 from deploy.given import GivenDatabase, GivenKafka
 from deploy.stack import SERVICES, Service, Stack
-from shared.events.envelope import rfc3339
+from shared.events.envelope import Record, rfc3339
+from shared.messaging.kafka import Kafka
 from shared.runtime.now import machine_now
 from shared.testing.builders import ticket_data
 from shared.testing.topic import Seen, read_topic
@@ -108,6 +109,11 @@ class System:
 
     async def read(self, topic: str) -> list[Seen]:
         return await read_topic(self.engines.kafka_address, self.topic_prefix + topic)
+
+    async def read_raw(self, topic: str) -> list[Record]:
+        """A topic's records byte for byte."""
+        async with Kafka(self.engines.kafka_address).watcher([self.topic_prefix + topic]) as watcher:
+            return await watcher.everything()
 
     async def read_until(
         self, topic: str, enough: Callable[[list[Seen]], bool], *, deadline_seconds: float = 60.0

@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from deploy import processes
 from deploy.catcher import MailCatcher
 from deploy.engines import Engines
 from deploy.supervisor import CRASH_LOOP_DEATHS, Supervised
+from shared.runtime.keys import new_key
 from shared.runtime.settings import Scope
 
 LOOK_SECONDS = 0.1
@@ -175,10 +177,19 @@ class Stack:
             "SUPPORT_DATABASE_URL": self.engines.database_url,
             "SUPPORT_API_KEYS": json.dumps([key]),
             "SUPPORT_DIRECTORY_FILE": str(DIRECTORY_FILE),
+            "SUPPORT_MASTER_KEY_FILE": str(self._master_key_file()),
             "SUPPORT_SMTP_URL": f"smtp://{self.catcher.smtp_address}",
             "SUPPORT_MAIL_FROM": "Storytailor Support <support@storytailor.example>",
             "SUPPORT_INTAKE_EVENTS_PER_SECOND": "0",
         }
+
+    def _master_key_file(self) -> Path:
+        """Made once for this directory, beside the data that it protects."""
+        file = self.directory / "master.key"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(b64encode(new_key()).decode() + "\n")
+        return file
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):

@@ -1,12 +1,14 @@
 """Intake as a test sees it: its HTTP side, its tables, and time that moves by hand. The database is real."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -19,11 +21,13 @@ from intake.settings import IntakeSettings
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import unpack_headers
 from shared.runtime.database import Database
+from shared.runtime.keys import MasterKeys
 from shared.runtime.lifecycle import App
 from shared.testing.builders import ticket_data
 from shared.testing.time import FakeNow
 
 NOBODY = "127.0.0.1:9"
+LOCAL_KEY = Path(__file__).parents[3] / "deploy/src/deploy/local.key"
 NOWHERE = f"postgresql://nobody@{NOBODY}/nothing"
 KEYS = {
     "all": {"scopes": ["events:write", "safety:write"]},
@@ -35,7 +39,13 @@ KEYS = {
 def as_settings(**values: Any) -> IntakeSettings:
     keys = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **key} for name, key in KEYS.items()]
     return IntakeSettings.model_validate(
-        {"kafka_bootstrap_servers": NOBODY, "database_url": f"postgresql://{NOBODY}/x", "api_keys": keys, **values}
+        {
+            "kafka_bootstrap_servers": NOBODY,
+            "database_url": f"postgresql://{NOBODY}/x",
+            "api_keys": keys,
+            "master_key_file": LOCAL_KEY,
+            **values,
+        }
     )
 
 
@@ -98,6 +108,12 @@ class Intake:
             for row in rows
         ]
 
+    async def unsealed(self, mark: Left) -> tuple[bytes, bytes]:
+        """Headers and body that a mark carries for the bridge alone."""
+        sealed = base64.b64decode(mark.data["sealed"])
+        packed = json.loads(await MasterKeys.from_file(LOCAL_KEY).unwrap(sealed, mark.headers["ce_id"]))
+        return base64.b64decode(packed["headers"]), base64.b64decode(packed["value"])
+
     async def rows(self, query: str) -> list[asyncpg.Record]:
         async with self.databases[0].connection() as connection:
             found: list[asyncpg.Record] = await connection.fetch(query)
@@ -130,7 +146,7 @@ async def intake(intake_url: str) -> AsyncIterator[Intake]:
     service = Intake(as_settings(database_url=intake_url))
     yield service
     await service.close()
-    await _execute(intake_url, "truncate intake.accepted, intake.unreadable, intake.outbox")
+    await _execute(intake_url, "truncate intake.accepted, intake.outbox")
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -147,7 +163,7 @@ async def limited(intake_url: str) -> AsyncIterator[Intake]:
     service = Intake(as_settings(database_url=intake_url, intake_events_per_second=2))
     yield service
     await service.close()
-    await _execute(intake_url, "truncate intake.accepted, intake.unreadable, intake.outbox")
+    await _execute(intake_url, "truncate intake.accepted, intake.outbox")
 
 
 @pytest.fixture

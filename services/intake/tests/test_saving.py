@@ -6,20 +6,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from intake.handlers.saving import AT_ONCE, FastLane, Gathering
-from intake.store import Outcome, Post, Receipt, Unreadable
+from intake.store import Outcome, Post, Receipt
 from shared.errors import TransientFailure
 from shared.messaging.kafka import Message
 
 NOW = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 
 
-def a_post(name: str, *, kept: bool = False, value: bytes = b"", body: bytes = b"") -> Post:
-    unreadable = Unreadable("invalid_json", "agent", b"", body, NOW) if kept else None
+def a_post(name: str, *, value: bytes = b"") -> Post:
     messages = (Message("support.ticket.v1", b"T-1", (), value),)
-    return Post(name.encode(), b"", name, None, known_from=NOW, messages=messages, kept=unreadable)
+    return Post(name.encode(), b"", name, None, known_from=NOW, messages=messages)
 
 
 def receipts_of(posts: Sequence[Post], outcome: Outcome = Outcome.NEW) -> list[Receipt]:
@@ -101,7 +99,7 @@ async def test_more_posts_than_there_is_room_for_are_refused_at_once(store: Plac
     assert len(await save([a_post("d")])) == 1
 
 
-@pytest.mark.parametrize("large", [a_post("b", value=bytes(10)), a_post("b", value=bytes(2), body=bytes(8), kept=True)])
+@pytest.mark.parametrize("large", [a_post("b", value=bytes(10))])
 async def test_more_bytes_than_there_is_room_for_are_refused_at_once(store: Place, large: Post) -> None:
     """503: what waits for a database that is slow does not fill the memory."""
     save = Gathering(store.save, room_bytes=10).save
@@ -166,51 +164,3 @@ async def test_the_fast_lane_gives_up_only_when_both_fail(store: Place, kafka: P
     store.failure = kafka.failure = TransientFailure("away")
     with pytest.raises(TransientFailure):
         await a_lane(store, kafka).save([a_post("a")])
-
-
-async def test_unreadable_bytes_wait_for_the_database(store: Place, kafka: Place) -> None:
-    """Their mark goes out at once; the bytes are stored as soon as they can be (S6)."""
-    store.failure = TransientFailure("away")
-    lane = a_lane(store, kafka, again_seconds=0)
-    await lane.save([a_post("readable"), a_post("unreadable", kept=True)])
-    store.failure = None
-    store.asked.clear()
-    await store.asked.wait()
-    assert store.given[0] == ["readable", "unreadable"]
-    assert store.given[-1] == ["unreadable"]
-
-
-async def test_stopping_says_what_is_lost(store: Place, kafka: Place) -> None:
-    """Bytes that only memory holds end with the process; their ids are in the log, and their mark is out."""
-    store.failure = TransientFailure("away")
-    lane = a_lane(store, kafka, again_seconds=3600)
-    running = asyncio.create_task(lane.run())
-    await lane.save([a_post("unreadable", kept=True)])
-    with capture_logs() as logged:
-        await lane.stop()
-        await running
-        await asyncio.sleep(0)
-    assert kafka.closed
-    assert [line["event_ids"] for line in logged if line["event"] == "unreadable bodies lost"] == [["unreadable"]]
-
-
-async def test_unreadable_bytes_beyond_the_room_for_them_are_given_up(store: Place, kafka: Place) -> None:
-    """The newest keep their id and their mark, which pages (S6); the memory is not filled. With room again, bytes are kept."""
-    store.failure = TransientFailure("away")
-    lane = a_lane(store, kafka, again_seconds=0, room_bytes=10)
-    with capture_logs() as logged:
-        first = lane.save([a_post("first", kept=True, body=bytes(10))])
-        newest = lane.save([a_post("newest", kept=True, body=b"1")])
-        answers = await asyncio.gather(first, newest)
-    assert [receipt.event_id for [receipt] in answers] == ["first", "newest"]
-    assert sorted(kafka.given) == [["first"], ["newest"]]
-    assert [line["event_ids"] for line in logged if line["event"] == "unreadable bodies lost"] == [["newest"]]
-    store.failure = None
-    await asyncio.gather(*lane._kept_in_memory)
-    assert store.given[-1] == ["first"]
-    store.failure = TransientFailure("away")
-    with capture_logs() as logged:
-        await lane.save([a_post("later", kept=True, body=bytes(10))])
-    assert logged == []
-    store.failure = None
-    await asyncio.gather(*lane._kept_in_memory)

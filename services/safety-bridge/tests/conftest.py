@@ -29,7 +29,9 @@ from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.load import load_policy
 from shared.policy.model import Policy
 from shared.runtime.database import Database
+from shared.runtime.keys import MasterKeys, new_key
 from shared.runtime.lifecycle import App
+from shared.runtime.migrate import migrate
 from shared.testing.builders import wire
 from shared.testing.time import FakeNow
 
@@ -79,6 +81,7 @@ class Bridge:
             policy=self.policy,
             directory=self.directory,
             staff=STAFF,
+            keys=MasterKeys([new_key()]),
             environment=self.environment,
         )
         unit.incidents, unit.told_once = self.incidents, self.told_once
@@ -142,11 +145,13 @@ class Bridge:
 
 
 NOBODY = "127.0.0.1:9"
+LOCAL_KEY = Path(__file__).parents[3] / "deploy/src/deploy/local.key"
 KEYS = {
     "support": ["incidents:read", "incidents:act"],
     "reader": ["incidents:read"],
     "stranger": ["tickets:read"],
     "operator": ["operate"],
+    "vault": ["incidents:protected"],
 }
 
 
@@ -160,6 +165,7 @@ def as_settings(**values: Any) -> SafetyBridgeSettings:
             "kafka_bootstrap_servers": NOBODY,
             "database_url": NOBODY,
             "directory_file": DEMO_DIRECTORY,
+            "master_key_file": LOCAL_KEY,
             "api_keys": keys,
             **values,
         }
@@ -171,6 +177,7 @@ class Service:
 
     def __init__(self, settings: SafetyBridgeSettings, policy: Policy) -> None:
         url = settings.database_url.get_secret_value()
+        self.url = url
         self.now = FakeNow()
         self.databases = [Database(url, schema="safety_bridge") for _ in range(2)]
         kafka = Kafka(settings.kafka_bootstrap_servers, topic_prefix=settings.topic_prefix)
@@ -178,7 +185,8 @@ class Service:
         self.app.api.state.started = True
         transport = httpx2.ASGITransport(self.app.api)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://safety-bridge")
-        make = partial(SafetyUnit, policy=policy, directory=DEMO, staff=STAFF)
+        self.keys = settings.keys()
+        make = partial(SafetyUnit, policy=policy, directory=DEMO, staff=STAFF, keys=self.keys)
         self.units = UnitsOfWork(self.databases[0], make, now=self.now, wake=lambda lane: None)
 
     async def hear(self, event_class: type[Event], data: dict[str, Any], **envelope: Any) -> None:
@@ -189,8 +197,8 @@ class Service:
             unit.because_of(message)
             SUBSCRIPTIONS[event_class](message, unit)
 
-    async def get(self, path: str, *, key: str = "support", method: str = "GET") -> httpx2.Response:
-        return await self.client.request(method, path, headers={"authorization": f"Bearer {key}"})
+    async def get(self, path: str, *, key: str = "support", method: str = "GET", **headers: str) -> httpx2.Response:
+        return await self.client.request(method, path, headers={"authorization": f"Bearer {key}"} | headers)
 
     async def post(self, path: str, body: Any, *, key: str = "support") -> httpx2.Response:
         return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
@@ -236,7 +244,18 @@ async def service(bridge_url: str, policy: Policy) -> AsyncIterator[Service]:
     """The service with empty tables, and with Kafka away."""
     service = Service(as_settings(database_url=bridge_url), policy)
     yield service
-    await service.rows("truncate incident, incident_alias, outbox, feed, feed_number, storm, told_once")
+    await service.rows(
+        "truncate incident, incident_alias, incident_key, secret, outbox, feed, feed_number, storm, told_once"
+    )
+    await service.close()
+
+
+@pytest.fixture
+async def audited(database_url: str, policy: Policy) -> AsyncIterator[Service]:
+    """The service on a database of the test's own: the rows of an audit cannot be taken away between tests."""
+    await migrate(database_url, schema="safety_bridge", package="safety_bridge")
+    service = Service(as_settings(database_url=database_url), policy)
+    yield service
     await service.close()
 
 

@@ -346,3 +346,24 @@ async def test_incidents_of_one_account_know_of_each_other_and_stay_apart(servic
     assert related == {"A-1": [refs["A-2"]], "A-2": [refs["A-1"]], "A-3": [], "A-4": []}
     (documents,) = await service.rows("select string_agg(document::text, '') from incident")
     assert "acc-1" not in documents[0]
+
+
+async def test_who_reads_an_incident_is_written_down_before_it_is_shown(audited: Any) -> None:
+    """Invariant 45: actor, role and reason; a program that does not say stands there by its key (S5)."""
+    await audited.hear(SafetyCrisisDetected, CRISIS)
+    ref = (await audited.one())["incident_ref"]
+    await audited.get(f"/v1/incidents/{ref}", key="reader")
+    await audited.get("/v1/incidents?agent_incident_id=A-1")
+    said = {"x-actor-id": "sam", "x-actor-role": "support", "x-reason": "on_call"}
+    assert (await audited.get(f"/v1/incidents/{ref}", **said)).status_code == 200
+    assert (await audited.get("/v1/incidents/SI-00000000", **said)).status_code == 404
+    refused = await audited.get(f"/v1/incidents/{ref}", **(said | {"x-reason": "Zanzibar wants to know"}))
+    assert refused.status_code == 422
+    assert "Zanzibar" not in refused.text
+    rows = await audited.rows("select * from audit where type = 'incident_read' order by seq")
+    assert [(row["incident_ref"], row["actor"], row["role"], row["reason"]) for row in rows] == [
+        ("*", "key support", "system", "not_stated"),
+        (ref, "key reader", "system", "not_stated"),
+        (ref, "key support", "system", "not_stated"),
+        (ref, "sam", "support", "on_call"),
+    ]

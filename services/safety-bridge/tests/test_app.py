@@ -25,6 +25,7 @@ from shared.testing.topic import Seen, producer, read_topic, wait_for_records
 
 CANARY = "Zanzibar"
 DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
+LOCAL_KEY = Path(__file__).parents[3] / "deploy/src/deploy/local.key"
 
 
 def settings(**values: Any) -> SafetyBridgeSettings:
@@ -33,6 +34,7 @@ def settings(**values: Any) -> SafetyBridgeSettings:
             "kafka_bootstrap_servers": "nobody:9",
             "database_url": "postgresql://nobody/x",
             "directory_file": DEMO_DIRECTORY,
+            "master_key_file": LOCAL_KEY,
         }
         | values
     )

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console.audit import verify
 from console.calendar import check_file
 from console.clocks import Clocks
 from console.dead_letters import DeadLetters
@@ -33,6 +34,8 @@ policy = typer.Typer(help="Drafts of the policy: try one on what really happened
 app.add_typer(policy, name="policy")
 calendar = typer.Typer(help="The policy's calendar: check it, import closed days. Asks nobody.", no_args_is_help=True)
 app.add_typer(calendar, name="calendar")
+audit = typer.Typer(help="The audit of the safety-bridge.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -197,6 +200,30 @@ def redrive(
         handled, failing = found.redrive(names)
     out.print(f"handled {handled}, still failing {failing}")
     if failing:
+        raise typer.Exit(1)
+
+
+@audit.command("verify")
+def verify_audit(
+    database: Annotated[
+        str | None,
+        typer.Option(help="The bridge's database; else that of the running system.", envvar="SUPPORT_DATABASE_URL"),
+    ] = None,
+    heads: Annotated[Path | None, typer.Option(help="A file of published heads to compare with too.")] = None,
+    topic: Annotated[bool, typer.Option(help="Compare with the heads and events on the restricted topic.")] = True,
+) -> None:
+    """Check that no row of the audit was changed, removed, inserted or moved; exit status 1, and what is broken, if one was."""
+    with _failures_told():
+        found = None if database and not topic else _installation()
+        url = database or (found.database.get_secret_value() if found and found.database else None)
+        if url is None:
+            raise Unanswered("say --database: nothing here tells where it is")
+        verdict = asyncio.run(verify(url, kafka=_kafka(found) if found and topic else None, heads_file=heads))
+    for fault in verdict.faults:
+        out.print(fault, markup=False)
+    compared = f"{verdict.rows} rows, compared with {verdict.heads} published heads and {verdict.events} events"
+    out.print(f"{compared}: {f'{len(verdict.faults)} faults' if verdict.faults else 'whole'}", markup=False)
+    if verdict.faults:
         raise typer.Exit(1)
 
 

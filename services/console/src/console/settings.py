@@ -21,6 +21,7 @@ class Installation(BaseModel):
     api_key: SecretStr
     services: dict[str, str]
     """Service name -> base URL."""
+    database: SecretStr | None = None
 
 
 class ConsoleSettings(BaseSettings):
@@ -51,4 +52,10 @@ class ConsoleSettings(BaseSettings):
             raise NotFound(
                 f"no {self.endpoints} and no SUPPORT_KAFKA_BOOTSTRAP_SERVERS: is the system running (make run)?"
             )
-        return Installation(kafka=kafka, topic_prefix=self.topic_prefix, api_key=SecretStr(key), services=urls)
+        return Installation(
+            kafka=kafka,
+            topic_prefix=self.topic_prefix,
+            api_key=SecretStr(key),
+            services=urls,
+            database=found.get("database"),
+        )

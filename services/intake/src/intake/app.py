@@ -45,7 +45,9 @@ def build(settings: IntakeSettings, *, now: Now, kafka: Kafka, bulk: Database, u
     )
     add_routes(
         api,
-        reception=Reception(settings.policy(), window=Window(settings.max_age, MAX_FUTURE), now=now),
+        reception=Reception(
+            settings.policy(), window=Window(settings.max_age, MAX_FUTURE), keys=settings.keys(), now=now
+        ),
         limit=RateLimit(settings.intake_events_per_second, now=now),
         bulk=save,
         urgent=save_urgent,

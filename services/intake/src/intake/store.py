@@ -1,4 +1,4 @@
-"""The tables of intake and all of its SQL: ids accepted within the window, and bodies that nobody could read.
+"""The tables of intake and all of its SQL: ids accepted within the window.
 
 An event is known by 16 bytes of (source, id) and told from another with the same id by 16 bytes of its meaning; neither its
 words nor its names are kept here. The outbox takes what leaves in the same transaction.
@@ -19,17 +19,6 @@ FORGET_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A body of the fast lane as it came, kept for a person to look at (S6)."""
-
-    reason: str
-    producer: str
-    headers: bytes
-    body: bytes
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Post:
     """One event as it was judged: what it is known by, and what is written when it is new."""
 
@@ -40,7 +29,6 @@ class Post:
     known_from: datetime
     """The later of receipt and claimed time; from then on the id is remembered for the window's length."""
     messages: tuple[Message, ...]
-    kept: Unreadable | None = None
     otherwise: "Post | None" = None
     """What it becomes if its id has another meaning already; without this it is a conflict."""
     is_safety: bool = False
@@ -71,11 +59,6 @@ on conflict (identity) do nothing
 returning identity
 """
 _MEANINGS = "select identity, meaning from accepted where identity = any($1::bytea[])"
-_KEEP = """
-insert into unreadable (event_id, reason, producer, headers, body, received_at)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[])
-on conflict (event_id) do nothing
-"""
 _FORGET = """
 delete from accepted where identity in
     (select identity from accepted where forget_at < $1 order by forget_at limit $2 for update skip locked)
@@ -100,7 +83,6 @@ class Store:
         async with self._database.transaction() as connection:
             settled = await self._settle(connection, posts)
             new = [post for post, outcome in settled if outcome is Outcome.NEW]
-            await _keep(connection, [(post.event_id, post.kept) for post in new if post.kept is not None])
             leaving = [message for post in new for message in post.messages]
             lanes = await outbox.add(connection, leaving, now=self._now())
         for lane in lanes:
@@ -148,16 +130,3 @@ def _outcome(post: Post, firsts: dict[bytes, Post], new: set[bytes], meanings: d
     if post.identity in new and firsts[post.identity] is post:
         return Outcome.NEW
     return Outcome.DUPLICATE if meanings[post.identity] == post.meaning else Outcome.CONFLICT
-
-
-async def _keep(connection: Connection, bodies: Sequence[tuple[str, Unreadable]]) -> None:
-    if bodies:
-        await connection.execute(
-            _KEEP,
-            [event_id for event_id, _ in bodies],
-            [kept.reason for _, kept in bodies],
-            [kept.producer for _, kept in bodies],
-            [kept.headers for _, kept in bodies],
-            [kept.body for _, kept in bodies],
-            [kept.received_at for _, kept in bodies],
-        )

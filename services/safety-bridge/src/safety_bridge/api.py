@@ -2,25 +2,31 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Literal, Self, TypedDict
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self, TypedDict
 
-from fastapi import APIRouter, Depends
+import orjson
+from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from safety_bridge import commands, handlers, store
+from safety_bridge.audit import NO_PERSON
 from safety_bridge.domain import approvals, deadlines
 from safety_bridge.domain.clock import Clock, Promise
+from safety_bridge.domain.commands import must_hold
 from safety_bridge.domain.identity import Mode, fit_id
 from safety_bridge.domain.incident import Actor, Incident, Proposal
+from safety_bridge.domain.retention import Reason
 from safety_bridge.domain.tracks import GuardianTrack
 from safety_bridge.store import SafetyUnit
+from safety_bridge.vault import Kind
 from shared.errors import Refusal
 from shared.events.envelope import Identifier, Instant
 from shared.events.safety import Tracks
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.model import CodeWord, Policy, Relaxation
 from shared.runtime.http import Problem, require
-from shared.runtime.settings import Scope
+from shared.runtime.settings import ApiKey, Scope
 from shared.vocabulary import IncidentClass, Response, Severity, TicketId
 
 Role = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
@@ -38,6 +44,43 @@ class ActorDocument(BaseModel):
         return Actor(self.id, self.role)
 
 
+class ReadReason(StrEnum):
+    """Why somebody looks at an incident. A closed list: what is written down for good must hold nobody's words (S5)."""
+
+    ON_CALL = "on_call"
+    COORDINATION = "coordination"
+    REPORT = "report"
+    REVIEW = "review"
+    AUDIT = "audit"
+    LEGAL_REQUEST = "legal_request"
+    NOT_STATED = "not_stated"
+
+
+ReadingKey = Annotated[ApiKey, Depends(require(Scope.INCIDENTS_READ))]
+
+
+def reader(
+    key: ReadingKey,
+    x_actor_id: Annotated[Identifier | None, Header()] = None,
+    x_actor_role: Annotated[Role, Header()] = NO_PERSON,
+    x_reason: Annotated[ReadReason, Header()] = ReadReason.NOT_STATED,
+) -> handlers.Reader:
+    """Who reads, in which role and why; a program that does not say is written down by the name of its key (S5)."""
+    return handlers.Reader(x_actor_id or f"key {key.name}", x_actor_role, x_reason)
+
+
+def person(
+    x_actor_id: Annotated[Identifier, Header()],
+    x_actor_role: Annotated[Role, Header()],
+    x_reason: Annotated[ReadReason, Header()],
+) -> handlers.Reader:
+    """Who reads what is protected has to say so, and why (S5)."""
+    return handlers.Reader(x_actor_id, x_actor_role, x_reason)
+
+
+ByReader = Annotated[handlers.Reader, Depends(reader)]
+
+
 class Command(BaseModel):
     """What every command says: who acts, and which epoch of the incident they have read."""
 
@@ -45,6 +88,24 @@ class Command(BaseModel):
 
     epoch: int
     actor: ActorDocument
+
+
+class Note(BaseModel):
+    """What a person wants the others to know."""
+
+    actor: ActorDocument
+    text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+
+class Erasure(BaseModel):
+    """Who brings a request for erasure; the request itself stays where it came in."""
+
+    actor: ActorDocument
+
+
+class LegalHold(BaseModel):
+    actor: ActorDocument
+    hold: bool
 
 
 class Raise(Command):
@@ -212,6 +273,33 @@ class IncidentDetail(IncidentDocument):
     related: tuple[str, ...]
 
 
+class Protected(BaseModel):
+    """A sealed value, opened: what was known, what was set apart by its place, a note, or a record in base64."""
+
+    id: int
+    incident_ref: str
+    kind: Kind
+    at: Instant
+    value: Any
+
+
+class ProtectedDocument(BaseModel):
+    incident_ref: str
+    values: list[Protected]
+
+
+class NoteTaken(BaseModel):
+    incident_ref: str
+
+
+class RetentionDocument(BaseModel):
+    """Until when the content is kept at least, and why."""
+
+    incident_ref: str
+    restricted_until: Instant
+    reason_code: Reason
+
+
 class IncidentList(BaseModel):
     incidents: list[IncidentDocument]
 
@@ -219,7 +307,6 @@ class IncidentList(BaseModel):
 def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
     """The routes of the bridge."""
     router = APIRouter(prefix="/v1/incidents")
-    may_read = [Depends(require(Scope.INCIDENTS_READ))]
     may_act = [Depends(require(Scope.INCIDENTS_ACT))]
 
     async def do(
@@ -230,22 +317,26 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
             after = decided if isinstance(decided, Incident) else await decided
         return _document(after, policy, unit.now)
 
-    @router.get("", dependencies=may_read)
-    async def incidents(agent_incident_id: str = "", ticket_id: str = "") -> IncidentList:
-        """The latest incidents; with a filter, those of this agent's id or of this ticket."""
+    @router.get("")
+    async def incidents(by: ByReader, agent_incident_id: str = "", ticket_id: str = "") -> IncidentList:
+        """The latest incidents; with a filter, those of this agent's id or of this ticket. The audit keeps who looked."""
         if any(wanted and not fit_id(wanted) for wanted in (agent_incident_id, ticket_id)):
             return IncidentList(incidents=[])
-        async with units.database.connection() as connection:
+        async with units.begin() as unit:
             found = await store.list_incidents(
-                connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
+                unit.connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
             )
+            named = [one.ref for one in found] if agent_incident_id or ticket_id else [handlers.EVERY_INCIDENT]
+            handlers.read(named, by, unit)
         return IncidentList(incidents=[_document(one, policy, units.now()) for one in found])
 
-    @router.get("/{ref}", dependencies=may_read)
-    async def incident(ref: str) -> IncidentDetail:
-        async with units.database.connection() as connection:
-            found = _known(await store.read_incident(connection, ref) if fit_id(ref) else None)
-            related = await store.related_to(connection, found)
+    @router.get("/{ref}")
+    async def incident(ref: str, by: ByReader) -> IncidentDetail:
+        """One incident; the audit keeps who looked, in which role and why."""
+        async with units.begin() as unit:
+            found = _known(await store.read_incident(unit.connection, ref) if fit_id(ref) else None)
+            related = await store.related_to(unit.connection, found)
+            handlers.read([found.ref], by, unit)
         return IncidentDetail(**_document(found, policy, units.now()).model_dump(), related=related)
 
     @router.post("/acknowledge", dependencies=may_act)
@@ -375,6 +466,58 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
         """Have a closed incident looked at again (S4)."""
         return await do(ref, lambda one, unit: commands.reopen(one, unit, **_by(command)))
 
+    @router.get("/{ref}/protected", dependencies=[Depends(require(Scope.INCIDENTS_PROTECTED))])
+    async def protected(ref: str, by: Annotated[handlers.Reader, Depends(person)]) -> ProtectedDocument:
+        """Notes, pseudonyms, what was set apart, and records nobody could read, of this incident and of those merged into it.
+
+        Who reads, in which role and why has to be said. After the end of retention there is nothing.
+        """
+        async with units.begin() as unit:
+            found = _known(await store.read_incident(unit.connection, ref) if fit_id(ref) else None)
+            opened = await unit.vault.open(unit.connection, found.ref)
+            handlers.read([found.ref], by, unit, what="protected_read")
+        values = [
+            Protected(id=one.id, incident_ref=one.incident_ref, kind=one.kind, at=one.at, value=orjson.loads(one.value))
+            for one in opened
+        ]
+        return ProtectedDocument(incident_ref=found.ref, values=values)
+
+    @router.post("/{ref}/notes", dependencies=may_act, status_code=201)
+    async def note(ref: str, command: Note) -> NoteTaken:
+        """Keep a note; it is sealed, and shown where protected values are."""
+        async with units.begin() as unit:
+            known = await _locked(unit, ref)
+            _must_be_staff(command.actor, unit)
+            handlers.take_note(known, unit, text=command.text, actor_id=command.actor.id, actor_role=command.actor.role)
+        return NoteTaken(incident_ref=known.ref)
+
+    @router.post("/{ref}/erasure", dependencies=may_act)
+    async def erasure(ref: str, command: Erasure) -> RetentionDocument:
+        """Somebody asks for erasure: the content is kept until its date, and that answer is recorded (S5)."""
+        async with units.begin() as unit:
+            known = await _locked(unit, ref)
+            _must_be_staff(command.actor, unit)
+            kept = await unit.vault.retention_of(unit.connection, known.ref)
+            why = kept.why_kept(known, unit.now) or Reason.RETENTION_OVER
+            handlers.decide_retention(kept, unit, "erasure_restricted", why, **_said(command.actor))
+        return RetentionDocument(incident_ref=known.ref, restricted_until=kept.delete_after, reason_code=why)
+
+    @router.post("/{ref}/legal-hold", dependencies=may_act)
+    async def legal_hold(ref: str, command: LegalHold) -> RetentionDocument:
+        """Place a hold (legal and compliance), or lift it: another person than the one who placed it (S1)."""
+        async with units.begin() as unit:
+            known = await _locked(unit, ref)
+            _must_be_staff(command.actor, unit)
+            before = await unit.vault.retention_of(unit.connection, known.ref)
+            change = before.held if command.hold else before.lifted
+            after = change(actor_id=command.actor.id, actor_role=command.actor.role)
+            if after != before:
+                await unit.vault.keep(unit.connection, after, look_at=after.delete_after)
+                decision = "hold_placed" if command.hold else "hold_lifted"
+                handlers.decide_retention(after, unit, decision, Reason.LEGAL_HOLD, **_said(command.actor))
+            why = after.why_kept(known, unit.now) or Reason.RETENTION_OVER
+        return RetentionDocument(incident_ref=known.ref, restricted_until=after.delete_after, reason_code=why)
+
     return router
 
 
@@ -419,6 +562,14 @@ async def _acknowledge_one(units: UnitsOfWork[SafetyUnit], actor: ActorDocument,
             incident_ref=one.incident_ref, status=problem.status, problem=f"/problems/{problem.slug}"
         )
     return AcknowledgedOne(incident_ref=one.incident_ref, status=200)
+
+
+def _must_be_staff(actor: ActorDocument, unit: SafetyUnit) -> None:
+    must_hold(actor.actor(), unit.staff.get(actor.id, frozenset()))
+
+
+def _said(actor: ActorDocument) -> dict[str, str]:
+    return {"actor_id": actor.id, "actor_role": actor.role}
 
 
 async def _locked(unit: SafetyUnit, ref: str) -> Incident:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from safety_bridge import api
+from safety_bridge.custody import VaultCustody
 from safety_bridge.domain.handover import reachable_at
 from safety_bridge.domain.paging import lanes_without_end, roles_nobody_knows
 from safety_bridge.handlers import (
@@ -19,7 +20,15 @@ from safety_bridge.handlers import (
 )
 from safety_bridge.settings import SafetyBridgeSettings
 from safety_bridge.store import SafetyUnit
-from safety_bridge.timers import Coverage, SelfProof, look_after_the_watch, page_who_is_due
+from safety_bridge.timers import (
+    Coverage,
+    SelfProof,
+    destroy_what_is_due,
+    look_after_the_watch,
+    page_who_is_due,
+    publish_audit_head,
+    rewrap_keys,
+)
 from shared.directory import OnCallRole
 from shared.events.agent import SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received
@@ -57,6 +66,7 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     policy = settings.policy()
     file = DirectoryFile(settings.directory_file)
     coverage = Coverage(lambda: file.directory, policy, now)
+    keys = settings.keys()
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
 
     def wake(lane: Lane) -> None:
@@ -65,11 +75,27 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     def make(connection: Connection, at: datetime) -> SafetyUnit:
         directory = file.directory
         staff, environment = directory.staff(), settings.environment
-        return SafetyUnit(connection, at, policy=policy, directory=directory, staff=staff, environment=environment)
+        return SafetyUnit(
+            connection,
+            at,
+            policy=policy,
+            directory=directory,
+            staff=staff,
+            keys=keys,
+            environment=environment,
+        )
 
     urgent_units = UnitsOfWork(urgent, make, now=now, wake=wake)
     bulk_units = UnitsOfWork(bulk, make, now=now, wake=wake)
-    signals = Consumer("support.safety-bridge", [AGENT], SUBSCRIPTIONS, urgent_units, kafka, unreadable=on_unreadable)
+    signals = Consumer(
+        "support.safety-bridge",
+        [AGENT],
+        SUBSCRIPTIONS,
+        urgent_units,
+        kafka,
+        unreadable=on_unreadable,
+        custody=VaultCustody(),
+    )
     routed = Consumer(
         "support.safety-bridge.routing",
         [ROUTING],
@@ -91,7 +117,10 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
             every_seconds=5.0,
         ),
     ]
-    parts: list[Part] = [signals, routed, pages, *duty, *relays.values()]
+    heads = Ticker("audit-heads", partial(publish_audit_head, urgent_units, settings.audit_heads_file), every_seconds=5)
+    retention = Ticker("retention", partial(destroy_what_is_due, bulk_units), every_seconds=60)
+    rewrap = Ticker("master-keys", partial(rewrap_keys, bulk_units), every_seconds=3600)
+    parts: list[Part] = [signals, routed, pages, *duty, heads, retention, rewrap, *relays.values()]
 
     def directory_check() -> str | None:
         if unknown := roles_nobody_knows(policy, frozenset(OnCallRole)):

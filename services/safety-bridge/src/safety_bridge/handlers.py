@@ -4,21 +4,28 @@ What is emitted is built from codes alone; nothing an event says in its own word
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from safety_bridge.domain import deadlines, feed, handover, identity, paging, signal
+import orjson
+
+from safety_bridge import custody
+from safety_bridge.audit import Entry
+from safety_bridge.domain import deadlines, feed, handover, identity, paging, protected, signal
 from safety_bridge.domain.clock import Clock, Notice, Step
 from safety_bridge.domain.facts import Flag
-from safety_bridge.domain.identity import CROCKFORD, Identity, IdentityKind, Mode
+from safety_bridge.domain.identity import CROCKFORD, Identity, IdentityKind, Mode, fit_name
 from safety_bridge.domain.incident import SAFETY_TEAM, Actor, Incident, Signal, absorb, merge, open_incident
 from safety_bridge.domain.paging import Page, Why
+from safety_bridge.domain.retention import Reason, Retention
 from safety_bridge.domain.tracks import Handling
-from safety_bridge.store import SafetyUnit, identities_of
+from safety_bridge.store import SafetyUnit, identities_of, is_ours
+from safety_bridge.vault import Kind
 from shared.directory import OnCallRole
 from shared.errors import DeadLetterCode, InvalidMessage
 from shared.events import agent
@@ -40,7 +47,9 @@ from shared.events.safety import (
     SafetyPageLate,
     SafetyPageRequested,
     SafetyPagingExhausted,
+    SafetyPolicyViolation,
     SafetyReassessmentProposed,
+    SafetyRetentionDecided,
     SafetyStepEmpty,
     Tracks,
     WatchEvent,
@@ -88,14 +97,29 @@ DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
 )
 
 
+EVERY_INCIDENT = "*"
+"""Stands in the audit for the incident where somebody looked at the list of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks at an incident, in which role and why: an id and two words, never a sentence (S5)."""
+
+    actor: str
+    role: str
+    reason: str
+
+
 def on_agent_signal(message: Received[AgentEvent], unit: SafetyUnit) -> None:
     """Whatever comes on the agent's topic opens or updates an incident; a flag does so for its ticket (S3, S6, S8)."""
     unit.noticed.arrived(message.envelope.source, feed.number_of(message.event.sequence))
     names = identities_of(message, unit.environment)
     if names[0].kind is IdentityKind.FOREIGN:
-        _receive(signal.foreign(occurred_at=message.occurred_at, received_at=unit.now), names, unit)
-        return
-    _receive(_in_other_mode(_understood(message, unit), message, names, unit), names, unit)
+        heard = signal.foreign(occurred_at=message.occurred_at, received_at=unit.now)
+    else:
+        heard = _in_other_mode(_understood(message, unit), message, names, unit)
+    _receive(heard, names, unit)
+    _set_apart(message, names, unit)
 
 
 def on_heartbeat(message: Received[SafetyAgentHeartbeat], unit: SafetyUnit) -> None:
@@ -119,14 +143,16 @@ def on_routing_assigned(message: Received[RoutingAssigned], unit: SafetyUnit) ->
 def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:
     """Nothing on the agent's topic is only a dead letter: what cannot be read is an incident of its producer (S6).
 
-    A second body under a known id can be read: what it raises is raised. The record's bytes stay where they are.
+    A second body under a known id can be read: what it raises is raised. The record's bytes are sealed under its incident's key.
     """
     message = _readable(record, AGENT) if code is DeadLetterCode.ID_CONFLICT else None
     if message is None:
-        _receive_unreadable(record, unit)
+        names = _receive_unreadable(record, unit)
+        unit.after_loading(names, lambda: _seal_record(record, names, unit))
     elif type(message.event) is not SafetyAgentHeartbeat:
         names, heard = identities_of(message, unit.environment), signal.conflicting(_understood(message, unit))
         unit.after_loading(names, lambda: _receive(heard, names, unit))
+        unit.after_loading(names, lambda: _seal_record(record, names, unit))
 
 
 def on_unhandled_routing(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:  # noqa: ARG001
@@ -234,6 +260,35 @@ def tell_of_watch(event: type[WatchEvent], unit: SafetyUnit, *, about: str, seed
         seed=f"{about}|{seed}",
         correlation_id=about,
     )
+
+
+def read(refs: Iterable[str], by: Reader, unit: SafetyUnit, *, what: str = "incident_read") -> None:
+    """Who has looked at which incident stands in the audit before anything is shown (S5)."""
+    unit.noted += [Entry(ref, what, "", by.actor, by.role, by.reason, b"") for ref in refs]
+
+
+def take_note(known: Incident, unit: SafetyUnit, *, text: str, actor_id: str, actor_role: str) -> None:
+    """A person's own words about the matter: sealed, and never in a message, however harmless they look (S5)."""
+    note = {"text": text, "actor_id": actor_id, "actor_role": actor_role}
+    unit.vault.seal(known.ref, Kind.NOTE, orjson.dumps(note), actor=actor_id, role=actor_role)
+
+
+def decide_retention(kept: Retention, unit: SafetyUnit, decision: str, reason: Reason, **actor: str) -> None:
+    """Tell what was decided about the content of an incident; the audit keeps it by this event (S5)."""
+    told = SafetyRetentionDecided(
+        incident_ref=kept.incident_ref,
+        occurred_at=unit.now,
+        emitted_at=unit.now,
+        clauses=("S5",),
+        policy_version=unit.policy.version,
+        decision=decision,
+        reason_code=reason,
+        delete_after=kept.delete_after,
+        actor_id=actor.get("actor_id"),
+        actor_role=actor.get("actor_role"),
+    )
+    seed = f"{kept.incident_ref}|{decision}|{unit.now.isoformat()}"
+    unit.emit(told, occurred_at=unit.now, seed=seed, correlation_id=kept.incident_ref)
 
 
 def shown(one: Incident) -> dict[str, Any]:
@@ -492,10 +547,50 @@ def _new_ticket_id() -> TicketId:
     return TicketId("SR-" + "".join(secrets.choice(CROCKFORD) for _ in range(RESTRICTED_TICKET_DIGITS)))
 
 
-def _receive_unreadable(record: Record, unit: SafetyUnit) -> None:
+def _receive_unreadable(record: Record, unit: SafetyUnit) -> Sequence[Identity]:
     names = (identity.of_unreadable(_producer_of(record)),)
     heard = signal.unreadable(occurred_at=record.timestamp, received_at=unit.now)
     unit.after_loading(names, lambda: _receive(heard, names, unit))
+    return names
+
+
+def _set_apart(message: Received[AgentEvent], names: Sequence[Identity], unit: SafetyUnit) -> None:
+    """What is protected in an event, and what should not have been said, is sealed; its producer is told the places (S5)."""
+    known = unit.incidents.find(names[0])
+    if known is None:
+        return
+    if is_ours(message.envelope):
+        if isinstance(message.event, SafetyUnreadable) and message.event.sealed is not None:
+            unit.vault.take_over(known.ref, Kind.RECORD, b64decode(message.event.sealed), about=message.id)
+        return
+    data = message.event.model_dump(by_alias=True, exclude_unset=True)
+    if (until := protected.preserved_until(data)) is not None:
+        unit.vault.preserve(known.ref, until)
+    apart = protected.set_apart(data)
+    for kind, values in ((Kind.PROTECTED, apart.protected), (Kind.QUARANTINE, apart.quarantined)):
+        if values:
+            unit.vault.seal(known.ref, kind, orjson.dumps(values))
+    if apart.places:
+        violation = SafetyPolicyViolation(
+            incident_ref=known.ref,
+            occurred_at=unit.now,
+            emitted_at=unit.now,
+            clauses=("S5",),
+            policy_version=unit.policy.version,
+            mode=known.mode,
+            agent_incident_id=fit_name(message.event.agent_incident_id),
+            source=fit_name(message.envelope.source),
+            places=apart.places,
+        )
+        seed = f"{message.envelope.source}|{message.envelope.id}"
+        unit.emit(violation, occurred_at=unit.now, seed=seed, correlation_id=known.ref)
+
+
+def _seal_record(record: Record, names: Sequence[Identity], unit: SafetyUnit) -> None:
+    """The bytes of a record that was set aside, under the key of the incident that it opened or updated (S5, S6)."""
+    known = unit.incidents.find(names[0])
+    if known is not None:
+        unit.vault.seal(known.ref, Kind.RECORD, custody.packed(record), place=custody.place_of(record))
 
 
 def _readable(record: Record, topic: Topic) -> Received[Event] | None:

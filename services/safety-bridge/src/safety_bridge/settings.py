@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from shared.directory import Directory
 from shared.events.envelope import Identifier
+from shared.runtime.keys import KeyService, MasterKeyFile, MasterKeys
 from shared.runtime.settings import ServiceSettings
 
 
@@ -28,6 +29,10 @@ class SafetyBridgeSettings(ServiceSettings):
 
     environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     """Which deployment this is (`prod`, `staging`, …): an event that says it is of another one is set apart. Unset: none is."""
+    master_key_file: MasterKeyFile
+    """They wrap the key of each incident; intake has the same ones."""
+    audit_heads_file: Path | None = None
+    """Where each published head of the audit is also added as a line of JSON; best on a machine of somebody else."""
 
     @field_validator("directory_file")
     @classmethod
@@ -37,3 +42,6 @@ class SafetyBridgeSettings(ServiceSettings):
         except OSError:
             raise ValueError("the file cannot be read") from None
         return path
+
+    def keys(self) -> KeyService:
+        return MasterKeys.from_file(self.master_key_file)

@@ -6,25 +6,28 @@ word of an event (S5).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import ClassVar
 
 import asyncpg
 from pydantic import TypeAdapter
 
-from safety_bridge import watch
+from safety_bridge import audit, watch
 from safety_bridge.domain import deadlines, handover, identity, signal
 from safety_bridge.domain.identity import Identity, IncidentRef
 from safety_bridge.domain.incident import Incident
+from safety_bridge.vault import Vault
 from shared.directory import Directory
 from shared.errors import TransientFailure
 from shared.events.agent import AgentEvent, SafetyTicketFlagged, SafetyUnreadable
-from shared.events.envelope import Event, Received
+from shared.events.envelope import OUR_SOURCES, Envelope, Event, Received, derived_id
 from shared.events.routing import RoutingAssigned
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Policy
 from shared.runtime.database import Connection
+from shared.runtime.keys import KeyService
 from shared.vocabulary import Category, TicketId
 
 REFERENCES_TRIED = 4
@@ -80,13 +83,20 @@ def identities_of(message: Received[Event], environment: str | None = None) -> t
             return (identity.of_foreign(envelope.source),)
         case SafetyUnreadable():
             return (identity.of_unreadable(envelope.source),)
-        case SafetyTicketFlagged() if ticket_id := signal.ticket_of(event):
+        case SafetyTicketFlagged() if ticket_id := signal.ticket_of(
+            event, fit=identity.fit_id if is_ours(envelope) else identity.fit_name
+        ):
             return (identity.of_ticket(ticket_id),)
         case AgentEvent():
             return signal.identities_of(event, source=envelope.source, event_id=envelope.id)
         case RoutingAssigned(category=Category.SAFETY, restricted=False):
             return (identity.of_ticket(TicketId(event.ticket_id)),)
     return ()
+
+
+def is_ours(envelope: Envelope) -> bool:
+    """Whether one of our own services says it: their ids are those of tickets, and their words are codes (S9)."""
+    return envelope.source.startswith(OUR_SOURCES)
 
 
 class Incidents:
@@ -222,15 +232,19 @@ class SafetyUnit(UnitOfWork):
         policy: Policy,
         directory: Directory,
         staff: Mapping[str, frozenset[str]],
+        keys: KeyService,
         environment: str | None = None,
     ) -> None:
         super().__init__(connection, now)
+        self.vault = Vault(keys, now=now, keep_for=timedelta(days=policy.safety.keep_for_days))
         self.policy = policy
         self.directory = directory
         self.staff = staff
         self.environment = environment
         self.incidents = Incidents()
         self.noticed = watch.Noticed()
+        self.noted: list[audit.Entry] = []
+        """What the audit keeps although no event tells of it."""
         self._later: list[tuple[Sequence[Identity], Callable[[], None]]] = []
 
     @property
@@ -250,6 +264,14 @@ class SafetyUnit(UnitOfWork):
         """Do it before saving, once these incidents have been read: what no batch could foresee."""
         self._later.append((wanted, do))
 
+    def emit(self, event: Event, *, occurred_at: datetime, seed: str | None = None, correlation_id: str = "") -> str:
+        """As for any unit; an id that may be somebody's words is not passed on as the cause (S5)."""
+        event_id = super().emit(event, occurred_at=occurred_at, seed=seed, correlation_id=correlation_id)
+        emitted = self.emitted[-1]
+        if emitted.causation_id is not None and identity.fit_name(emitted.causation_id) is None:
+            self.emitted[-1] = replace(emitted, causation_id=derived_id(emitted.causation_id))
+        return event_id
+
     async def save(self) -> None:
         if self._later:
             await self.incidents.load(self.connection, [one for wanted, _ in self._later for one in wanted])
@@ -257,6 +279,8 @@ class SafetyUnit(UnitOfWork):
                 do()
         await self.incidents.write(self.connection, self.policy)
         await self.noticed.write(self.connection, self.now)
+        sealed = await self.vault.write(self.connection)
+        await audit.append(self.connection, [*audit.entries_of(self.emitted), *sealed, *self.noted])
 
 
 async def read_incident(connection: Connection, ref: str) -> Incident | None:
@@ -271,6 +295,14 @@ async def related_to(connection: Connection, incident: Incident) -> tuple[str, .
     if not subjects and not accounts:
         return ()
     return tuple(row["ref"] for row in await connection.fetch(_RELATED, incident.ref, subjects, accounts, LISTED))
+
+
+async def read_whole(connection: Connection, ref: str) -> Incident | None:
+    """The incident, or the one as which it goes on."""
+    found = await read_incident(connection, ref)
+    while found is not None and found.continues_in is not None:
+        found = await read_incident(connection, found.continues_in)
+    return found
 
 
 async def list_incidents(

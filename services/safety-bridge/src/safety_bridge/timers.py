@@ -1,25 +1,32 @@
-"""What happens without a message: pages, thresholds, leases, and the watch over what feeds and proves them (S4).
+"""What happens without a message: pages, thresholds, leases, the watch over what feeds and proves them, the end of retention,
+the head of the audit (S4, S5).
 
-When something is due next is a row, never in memory.
+When something of an incident is due is a row, never in memory.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import httpx2
+import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 from pydantic import SecretStr
 
-from safety_bridge import handlers, watch
+from safety_bridge import audit, handlers, store, watch
 from safety_bridge.domain import coverage
 from safety_bridge.domain.feed import Back, Feed, Silent
+from safety_bridge.domain.retention import Reason
 from safety_bridge.store import SafetyUnit
 from shared.directory import Directory
 from shared.errors import TransientFailure
 from shared.events.safety import (
     MissingRange,
+    SafetyAuditHead,
     SafetyFeedBack,
     SafetyFeedGap,
     SafetyFeedSilent,
@@ -34,6 +41,7 @@ from shared.runtime.database import Database
 from shared.runtime.now import Now
 
 PAGES_AT_ONCE = 100
+RETENTIONS_AT_ONCE = 100
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
 """When an incident is looked at again whose page failed; the others do not wait for it."""
 
@@ -253,3 +261,55 @@ class SelfProof:
             outcome = "taken" if answer.is_success else f"answered {answer.status_code}"
         BEATS.labels("taken" if outcome == "taken" else "failed").inc()
         return None if outcome == "taken" else f"the outside watcher was not reached: {outcome}"
+
+
+async def destroy_what_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
+    """Destroy the content of incidents whose time has come; what is kept longer is told with its reason, once a day (S5).
+
+    An incident that is still open when its date comes begins its time anew. Answers whether there may be more.
+    """
+    async with units.begin() as unit:
+        due = await unit.vault.due(unit.connection, limit=RETENTIONS_AT_ONCE)
+        for one in due:
+            incident = await store.read_whole(unit.connection, one.incident_ref)
+            why = one.why_kept(incident, unit.now) if incident is not None else None
+            if why is None:
+                await unit.vault.destroy(unit.connection, one.incident_ref)
+                handlers.decide_retention(one, unit, "destroyed", Reason.RETENTION_OVER)
+                continue
+            kept, look_at = one, unit.now + timedelta(days=1)
+            if why is Reason.INCIDENT_OPEN:
+                look_at = unit.now + unit.vault.keep_for
+                kept = replace(one, delete_after=look_at)
+            await unit.vault.keep(unit.connection, kept, look_at=look_at)
+            handlers.decide_retention(kept, unit, "kept", why)
+    return len(due) == RETENTIONS_AT_ONCE
+
+
+async def rewrap_keys(units: UnitsOfWork[SafetyUnit]) -> bool:
+    """Wrap with the newest master key what an older one wraps, so that the older one can be destroyed."""
+    async with units.begin() as unit:
+        rewrapped = await unit.vault.rewrap(unit.connection, limit=RETENTIONS_AT_ONCE)
+    if rewrapped:
+        log.info("keys wrapped anew", keys=rewrapped)
+    return rewrapped == RETENTIONS_AT_ONCE
+
+
+async def publish_audit_head(units: UnitsOfWork[SafetyUnit], file: Path | None) -> bool:
+    """Tell where the audit stands, once a minute and all replicas together; also as a line of a file where one is set."""
+    async with units.begin() as unit:
+        head = await audit.head_to_publish(unit.connection, now=unit.now)
+        if head is not None:
+            told = SafetyAuditHead(
+                occurred_at=unit.now, emitted_at=unit.now, count=head.count, row_hash=head.row_hash.hex()
+            )
+            minute = unit.now.replace(second=0, microsecond=0)
+            unit.emit(told, occurred_at=unit.now, seed=f"audit|{minute.isoformat()}", correlation_id=told.key)
+            if file is not None:
+                unit.after_commit.append(partial(_add_line, file, told))
+    return False
+
+
+def _add_line(file: Path, told: SafetyAuditHead) -> None:
+    with file.open("ab") as lines:
+        lines.write(orjson.dumps(told.model_dump(mode="json")) + b"\n")

@@ -1,7 +1,7 @@
 """`safety.agent.v1`: what the Child Safety Agent says, and intake's flags (S6).
 
 Read leniently: an unknown field, word or version is never a reason to refuse a safety signal. Only what the bridge needs is
-named here; the rest is dropped, so that nothing of a child's can travel on by accident (S5).
+named here; the rest is held apart (`model_extra`) for the bridge to seal, and travels no further (S5).
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from shared.events.envelope import Event
 class AgentEvent(Event):
     """Any fact on the agent's topic. Every field may be missing or odd; the bridge decides what that means."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="allow", validate_by_name=True, serialize_by_alias=True)
 
     agent_incident_id: Any = None
     ticket_ref: Any = None
@@ -130,11 +130,13 @@ class SafetyTicketFlagged(AgentEvent):
 
 
 class SafetyUnreadable(AgentEvent):
-    """Intake's word for a body of the fast lane that it could not read: the bytes stay in intake's store (S6)."""
+    """Intake's word for a body that it could not read, with headers and body for the bridge's vault alone (S5, S6)."""
 
     wire_type = "com.storytailor.safety.unreadable.v1"
 
     reason_code: str | None = None
+    sealed: str | None = None
+    """JSON of `headers` and `value` in base64, sealed with the master key about the event's id; in base64."""
 
 
 EVENTS: tuple[type[AgentEvent], ...] = (

@@ -200,6 +200,65 @@ class SafetyDeadlineMet(DeadlineEvent):
     wire_type = "com.storytailor.support.safety.deadline_met.v1"
 
 
+class SafetyPolicyViolation(Event):
+    """An event said what it should not have said. `places` are JSON pointers into its data, never a value, and `*` where a name
+    may be somebody's words; what stood there is sealed, and the incident is handled like any other (S5)."""
+
+    wire_type = "com.storytailor.support.safety.policy_violation.v1"
+
+    incident_ref: Identifier
+    occurred_at: Instant
+    emitted_at: Instant
+    clauses: tuple[str, ...]
+    policy_version: str
+    mode: str
+    agent_incident_id: str | None = None
+    source: str | None = None
+    places: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return self.incident_ref
+
+
+class SafetyRetentionDecided(Event):
+    """What was decided about the sealed content of an incident: `kept`, `destroyed`, `erasure_restricted` (somebody asked for it
+    to be erased; kept until `delete_after`), `hold_placed`, `hold_lifted`. The incident's tracks are never touched by it (S5)."""
+
+    wire_type = "com.storytailor.support.safety.retention_decided.v1"
+
+    incident_ref: Identifier
+    occurred_at: Instant
+    emitted_at: Instant
+    clauses: tuple[str, ...]
+    policy_version: str
+    decision: str
+    reason_code: str
+    delete_after: Instant | None = None
+    actor_id: str | None = None
+    actor_role: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.incident_ref
+
+
+class SafetyAuditHead(Event):
+    """Where the audit of the safety-bridge stands: so many rows, the last with this hash. Once a minute; keep it elsewhere."""
+
+    wire_type = "com.storytailor.support.safety.audit_head.v1"
+
+    occurred_at: Instant
+    emitted_at: Instant
+    count: int
+    row_hash: str
+    """In hexadecimal."""
+
+    @property
+    def key(self) -> str:
+        return "audit"
+
+
 class WatchEvent(Event):
     """Something about the watch itself, told to whoever holds one of `roles` (S4). `about`: a feed's source, a role, `storm`."""
 
@@ -298,4 +357,7 @@ EVENTS: tuple[type[Event], ...] = (
     SafetyStormStarted,
     SafetyStormEnded,
     SafetyStepEmpty,
+    SafetyPolicyViolation,
+    SafetyRetentionDecided,
+    SafetyAuditHead,
 )

@@ -86,7 +86,7 @@ SCREENING = Topic(
 )
 SAFETY = Topic(
     "support.safety.v1",
-    "incident reference",
+    "incident reference; of the audit's heads `audit`",
     6,
     Lane.URGENT,
     safety.EVENTS,

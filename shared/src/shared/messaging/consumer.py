@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +23,7 @@ from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, Unkn
 from shared.events.envelope import Event, Received, Record, decode
 from shared.events.topics import Lane, Topic
 from shared.messaging import dead_letter, inbox
-from shared.messaging.dead_letter import SetAside, State
+from shared.messaging.dead_letter import Custody, SetAside, State
 from shared.messaging.kafka import Kafka, Partition, Reader
 from shared.messaging.outbox import lane_of
 from shared.messaging.pauses import Pauses
@@ -67,6 +67,7 @@ class Consumer(Generic[U]):
         keeps_order: whether later records of a key wait behind one that failed; without it each stands for itself.
         unreadable: called in the same transaction for every record that becomes a dead letter, for topics on which nothing
             may end there alone (S6).
+        custody: keeps the words of what is set aside, for topics whose dead letters must not hold them (S5).
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Consumer(Generic[U]):
         concerns: Callable[[Any], bool] = lambda _: True,
         keeps_order: bool = True,
         unreadable: Unreadable[U] | None = None,
+        custody: Custody | None = None,
     ) -> None:
         self.group = group
         self.name = f"consumer-{group.removeprefix('support.')}"
@@ -91,6 +93,7 @@ class Consumer(Generic[U]):
         self._concerns = concerns
         self._keeps_order = keeps_order
         self._unreadable = unreadable
+        self.custody = custody
         self._ready: dict[Partition, int] = {}
         self._outcomes: deque[bool] = deque(maxlen=FAULT_WINDOW)
         self._stop = asyncio.Event()
@@ -295,14 +298,14 @@ class Consumer(Generic[U]):
         messages = [one.message for one in batch if one.message is not None and self.is_ours(one.message)]
         record_of = {id(one.message): one.record for one in batch}
         async with self.units.begin() as unit:
-            keys = [record_of[id(message)].key for message in messages]
+            keys = [self._kept(record_of[id(message)]).key for message in messages]
             opened = await inbox.open_batch(unit.connection, self.group, moves, messages, keys)
             aside = [SetAside(one.record, one.code, State.DEAD) for one in batch if one.code is not None]
             aside += [SetAside(record_of[id(m)], DeadLetterCode.ID_CONFLICT, State.DEAD) for m in opened.conflicts]
             wanted: list[Received[Event]] = []
             for message in opened.fresh:
                 record = record_of[id(message)]
-                if park or record.key in opened.parked:
+                if park or self._kept(record).key in opened.parked:
                     state = State.PARKED if self._keeps_order else State.DEAD
                     aside.append(SetAside(record, DeadLetterCode.HANDLER_ERROR, state, attempts=TRIES if park else 0))
                 else:
@@ -333,12 +336,17 @@ class Consumer(Generic[U]):
         return refusal
 
     async def _set_aside(self, unit: U, aside: Sequence[SetAside]) -> None:
-        unit.dead_letters += await dead_letter.set_aside(unit.connection, self.group, aside, now=unit.now)
+        kept = [replace(one, record=self._kept(one.record)) for one in aside]
+        unit.dead_letters += await dead_letter.set_aside(unit.connection, self.group, kept, now=unit.now)
         if self._unreadable is not None:
             unit.because_of(None)
             for one in aside:
                 if one.state is not State.WAITING:
                     self._unreadable(one.record, one.code, unit)
+
+    def _kept(self, record: Record) -> Record:
+        """The record as the dead letters may hold it."""
+        return record if self.custody is None else self.custody.withhold(record)
 
     def is_ours(self, message: Received[Event]) -> bool:
         """Whether there is a handler for it, and it concerns this consumer."""

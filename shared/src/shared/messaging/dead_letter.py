@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from shared.errors import DeadLetterCode
 from shared.events.envelope import Record
@@ -55,6 +55,16 @@ class State(StrEnum):
     WAITING = "waiting"
     PARKED = "parked"
     DEAD = "dead"
+
+
+class Custody(Protocol):
+    """Keeps the words of records that are set aside, where the dead letters must not hold them (S5)."""
+
+    def withhold(self, record: Record) -> Record:
+        """The record as it may be kept and announced; the same for the same record."""
+
+    async def restore(self, unit: Any, record: Record) -> Record:
+        """The record as it came; as it is kept where its words are gone."""
 
 
 @dataclass(frozen=True, slots=True)

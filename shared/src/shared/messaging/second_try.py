@@ -4,7 +4,7 @@ The same decoding, the same handlers and the same kind of transaction as the fir
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import structlog
@@ -80,7 +80,7 @@ class SecondTry(Generic[U]):
     async def _retry(self, key: bytes) -> None:
         async with self._units.begin() as unit:
             kept = await dead_letter.waiting_of(unit.connection, self.group, key)
-            for one, refusal in zip(kept, await self._handle(unit, kept), strict=True):
+            for one, refusal in zip(kept, await self._handle(unit, await self._restored(unit, kept)), strict=True):
                 if refusal is None:
                     await dead_letter.remove(unit.connection, [one])
                 elif refusal[1] is State.DEAD or unit.now - one.created_at >= dead_letter.WAIT_FOR_TICKET:
@@ -97,7 +97,7 @@ class SecondTry(Generic[U]):
     async def _redrive(self, one_id: int) -> int:
         async with self._units.begin() as unit:
             kept = await dead_letter.locked_with_their_tickets(unit.connection, self.group, one_id)
-            new = [one for one in kept if await self._is_new(unit, one)]
+            new = [one for one in await self._restored(unit, kept) if await self._is_new(unit, one)]
             for refusal in await self._handle(unit, new):
                 if refusal is not None:
                     raise InvalidMessage(refusal[0])
@@ -118,6 +118,13 @@ class SecondTry(Generic[U]):
         if opened.conflicts:
             raise InvalidMessage(DeadLetterCode.ID_CONFLICT)
         return bool(opened.fresh)
+
+    async def _restored(self, unit: U, kept: Sequence[Kept]) -> Sequence[Kept]:
+        """The records as they came, where somebody else keeps their words."""
+        custody = self._consumer.custody
+        return (
+            kept if custody is None else [replace(one, record=await custody.restore(unit, one.record)) for one in kept]
+        )
 
     async def _handle(self, unit: U, kept: Sequence[Kept]) -> list[Refusal | None]:
         """Handle records in order, all loaded together; answers for each why it was refused, or None."""

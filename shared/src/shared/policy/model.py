@@ -392,6 +392,8 @@ class Safety(_Part):
         return percents
 
     watch: Watch
+    keep_for_days: int = Field(gt=0)
+    """How long what an incident holds sealed is kept after the last of it came (S5)."""
 
 
 class Meaning(_Part):

@@ -27,6 +27,8 @@ class Scope(StrEnum):
     """See the words behind a decision: a customer's."""
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_ACT = "incidents:act"
+    INCIDENTS_PROTECTED = "incidents:protected"
+    """See notes, pseudonyms and what was set apart: a child's matter."""
     NOTIFICATIONS_READ = "notifications:read"
     NOTIFICATIONS_ACT = "notifications:act"
     OPERATE = "operate"

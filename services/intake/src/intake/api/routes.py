@@ -115,7 +115,7 @@ class Desk:
         return [receipts[place] for place in range(len(posts))]
 
     async def heed(self, key: ApiKey, refused: Sequence[bytes]) -> None:
-        """What is refused is not unseen: where its words tell of a crisis its bytes are kept and somebody is woken (S6)."""
+        """What is refused is not unseen: where its words tell of a crisis somebody is woken, with its bytes sealed (S5, S6)."""
         alarms = [alarm for body in refused if (alarm := self.reception.alarm(key, body)) is not None]
         if alarms:
             await self._urgent(alarms)

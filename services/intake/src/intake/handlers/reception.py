@@ -1,14 +1,17 @@
 """Decides for each post which event it is.
 
 A CloudEvent or a plain ticket that is not a fact we accept is refused with a reason. An event of the fast lane never is: what
-cannot be read is kept as it came, and its mark on the agent's topic wakes somebody (S6).
+cannot be read goes sealed to the agent's topic, for the bridge's vault, and wakes somebody (S5, S6).
 """
 
 import hashlib
 import uuid
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from intake.domain.acceptance import (
     Fault,
@@ -36,13 +39,14 @@ from intake.handlers.reading import (
     told,
     validated,
 )
-from intake.store import Post, Unreadable
+from intake.store import Post
 from shared.errors import Refusal
 from shared.events import agent, ticket
 from shared.events.envelope import Envelope, Outgoing, derived_id, meaning_of, source_of
 from shared.events.topics import AGENT, MAX_RECORD_BYTES, TICKET
 from shared.messaging.outbox import to_message
 from shared.policy.model import Policy
+from shared.runtime.keys import MasterKeys
 from shared.runtime.now import Now
 from shared.runtime.settings import ApiKey
 
@@ -63,7 +67,7 @@ SAFETY_EVENTS = {event_class.wire_type: event_class for event_class in agent.EVE
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """The bytes of a post, as the fast lane keeps them when nobody can read them."""
+    """The bytes of a post, as they are passed on, sealed, when nobody can read them."""
 
     headers: bytes
     body: bytes
@@ -72,10 +76,11 @@ class Raw:
 class Reception:
     """What an event has to be to be accepted, and what is written for it when it is new."""
 
-    def __init__(self, policy: Policy, *, window: Window, now: Now) -> None:
+    def __init__(self, policy: Policy, *, window: Window, keys: MasterKeys, now: Now) -> None:
         self._policy = policy
         self._watch = SafetyWatch(policy)
         self._window = window
+        self._keys = keys
         self._now = now
 
     def on_event(self, key: ApiKey, arrival: Arrival) -> Post:
@@ -125,7 +130,7 @@ class Reception:
             return self._unreadable(key, refusal.slug.replace("-", "_"), raw)
 
     def alarm(self, key: ApiKey, body: bytes) -> Post | None:
-        """The mark of a refused post whose words tell of a crisis; its bytes are kept (S6)."""
+        """The mark of a refused post whose words tell of a crisis, with its bytes sealed (S5, S6)."""
         return self._unreadable(key, "refused", Raw(b"", body)) if self._watch.hears(*texts_in(body)) else None
 
     def _ticket_event(self, event_class: type[ticket.TicketEvent], attributes: Told, data: Any, *, at: str) -> Post:
@@ -165,7 +170,9 @@ class Reception:
         digest = hashlib.blake2b(raw.headers + b"\n" + raw.body, digest_size=16)
         event_id = derived_id(source, digest.hexdigest())
         attributes = Told(source, event_id, agent.SafetyUnreadable.wire_type)
-        value = agent.SafetyUnreadable(reason_code=reason).model_dump_json(exclude_none=True).encode()
+        sealed = self._keys.seal(_packed(raw), event_id)
+        told = agent.SafetyUnreadable(reason_code=reason, sealed=b64encode(sealed).decode())
+        value = told.model_dump_json(exclude_none=True).encode()
         mark = _outgoing(AGENT.name, event_id, attributes, Moment(received_at), value)
         return Post(
             identity=_identity(attributes),
@@ -174,9 +181,12 @@ class Reception:
             ticket_id=None,
             known_from=received_at,
             messages=(to_message(mark),),
-            kept=Unreadable(reason, key.name, raw.headers, raw.body, received_at),
             is_safety=True,
         )
+
+
+def _packed(raw: Raw) -> bytes:
+    return orjson.dumps({"headers": b64encode(raw.headers).decode(), "value": b64encode(raw.body).decode()})
 
 
 def _source_of(key: ApiKey) -> str:

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 from prometheus_client import Counter
 
@@ -22,7 +21,6 @@ ROOM = 10_000
 ROOM_BYTES = 64 * 1024 * 1024
 """How much may wait at once; what comes then is told to try again, or goes the fast lane's other way."""
 HEDGE_SECONDS = 0.25
-AGAIN_SECONDS = 1.0
 
 HEDGED = Counter("support_intake_hedged_total", "Fast-lane posts sent to Kafka past a slow or absent database.")
 
@@ -86,11 +84,7 @@ class Gathering:
 
 def _size_of(posts: Sequence[Post]) -> int:
     """The bytes that a wait keeps in memory."""
-    return sum(len(message.value) for post in posts for message in post.messages) + _kept_bytes(posts)
-
-
-def _kept_bytes(posts: Sequence[Post]) -> int:
-    return sum(len(post.kept.body) for post in posts if post.kept is not None)
+    return sum(len(message.value) for post in posts for message in post.messages)
 
 
 def _hand_out(saved: list[Receipt], taken: Sequence[tuple[Sequence[Post], asyncio.Future[list[Receipt]]]]) -> None:
@@ -126,19 +120,13 @@ class FastLane:
         *,
         close: Callable[[], Coroutine[Any, Any, None]],
         hedge_seconds: float = HEDGE_SECONDS,
-        again_seconds: float = AGAIN_SECONDS,
-        room_bytes: int = ROOM_BYTES,
     ) -> None:
         self._store = store
         self._kafka = kafka
         self._close = close
         self._stop = asyncio.Event()
         self._hedge_seconds = hedge_seconds
-        self._again_seconds = again_seconds
-        self._room_bytes = room_bytes
         self._under_way: set[asyncio.Task[list[Receipt]]] = set()
-        self._kept_in_memory: set[asyncio.Task[list[Receipt]]] = set()
-        self._bytes_in_memory = 0
 
     async def save(self, posts: Sequence[Post]) -> list[Receipt]:
         """
@@ -157,14 +145,11 @@ class FastLane:
             if stored in done and stored.exception() is None:
                 return stored.result()
             if published in done and published.exception() is None:
-                self._keep_later([post for post in posts if post.kept is not None])
                 return published.result()
         raise TransientFailure("neither the database nor Kafka")
 
     async def run(self) -> None:
         await self._stop.wait()
-        for task in self._kept_in_memory:
-            task.cancel()
         await self._close()
 
     async def stop(self) -> None:
@@ -172,27 +157,6 @@ class FastLane:
 
     def failing(self) -> str | None:
         return None
-
-    def _keep_later(self, posts: Sequence[Post]) -> None:
-        """The mark is out, the bytes are not stored yet: they wait in memory for the database, as far as there is room."""
-        if self._bytes_in_memory + _kept_bytes(posts) > self._room_bytes:
-            _tell_of_loss(posts)
-        elif posts:
-            self._bytes_in_memory += _kept_bytes(posts)
-            self._begin(self._until_stored(posts), self._kept_in_memory)
-
-    async def _until_stored(self, posts: Sequence[Post]) -> list[Receipt]:
-        try:
-            while True:
-                try:
-                    return await self._store(posts)
-                except (TransientFailure, asyncpg.PostgresError):
-                    await asyncio.sleep(self._again_seconds)
-        except asyncio.CancelledError:
-            _tell_of_loss(posts)
-            raise
-        finally:
-            self._bytes_in_memory -= _kept_bytes(posts)
 
     def _begin(
         self, saving: Coroutine[Any, Any, list[Receipt]], tasks: set[asyncio.Task[list[Receipt]]]
@@ -203,10 +167,6 @@ class FastLane:
         task.add_done_callback(tasks.discard)
         task.add_done_callback(_tell_of_bugs)
         return task
-
-
-def _tell_of_loss(posts: Sequence[Post]) -> None:
-    log.error("unreadable bodies lost", event_ids=[post.event_id for post in posts])
 
 
 def _tell_of_bugs(task: asyncio.Task[list[Receipt]]) -> None:

@@ -17,6 +17,7 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REF_LENGTH = 8
 
 _FIT_ID = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_FIT_NAME = re.compile(r"[\x21-\x3f\x41-\x7e]{1,128}")
 
 
 class Mode(StrEnum):
@@ -49,7 +50,7 @@ class Identity:
 def of_agent_incident(source: str, agent_incident_id: object, mode: Mode) -> Identity:
     """The agent's own incident. An id of any odd kind still groups its events, it is only not shown."""
     key = _key("agent", source, str(agent_incident_id), mode)
-    return Identity(IdentityKind.AGENT, key, fit_id(agent_incident_id), mode)
+    return Identity(IdentityKind.AGENT, key, fit_name(agent_incident_id), mode)
 
 
 def of_ticket(ticket_id: TicketId, mode: Mode = Mode.LIVE) -> Identity:
@@ -70,6 +71,12 @@ def of_foreign(source: str) -> Identity:
 def fit_id(value: object) -> str | None:
     """The value where it is an id: text of 1 to 128 characters without control characters."""
     return value if isinstance(value, str) and _FIT_ID.fullmatch(value) else None
+
+
+def fit_name(value: object) -> str | None:
+    """The value where it is a name that a program gives: no spaces, no @, plain characters. Only such a one of the agent's is
+    shown and passed on; anything else may be a person's name, address or words (S5)."""
+    return value if isinstance(value, str) and _FIT_NAME.fullmatch(value) else None
 
 
 def references(identity: Identity) -> Iterator[IncidentRef]:

@@ -6,7 +6,7 @@ may stand there) goes no further (S5).
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -136,9 +136,9 @@ def mode_of(said: Said) -> Mode:
     return Mode.DRILL if _word(said.mode) == Mode.DRILL else Mode.LIVE
 
 
-def ticket_of(said: Said) -> TicketId | None:
+def ticket_of(said: Said, *, fit: Callable[[object], str | None] = identity.fit_name) -> TicketId | None:
     """The ticket that the event names, known to us or not."""
-    named = identity.fit_id(said.ticket_ref) or identity.fit_id(said.ticket_id)
+    named = fit(said.ticket_ref) or fit(said.ticket_id)
     return TicketId(named) if named else None
 
 
@@ -168,7 +168,7 @@ def understand(
     if is_clamped or detected_at > received_at + CLOCK_SKEW:
         flags.add(Flag.TIME_CLAMPED)
     detected_at = min(detected_at, received_at)
-    agent_incident_id = identity.fit_id(said.agent_incident_id)
+    agent_incident_id = identity.fit_name(said.agent_incident_id)
     if agent_incident_id is None:
         flags.add(Flag.AGENT_INCIDENT_ID_MISSING)
     if kind.has_failed:
