@@ -13,7 +13,8 @@ Gap = tuple[datetime, datetime]
 
 def roles_of(policy: Policy) -> tuple[str, ...]:
     """Every role that a paging ladder names."""
-    ladders = policy.safety.paging.values()
+    safety = policy.safety
+    ladders = (*safety.paging.values(), safety.report_paging, safety.hand_off_paging)
     return tuple(dict.fromkeys(role for ladder in ladders for step in ladder.steps for role in step.roles))
 
 
