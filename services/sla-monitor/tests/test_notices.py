@@ -279,6 +279,25 @@ def test_a_restriction_cancels_what_was_told_and_then_there_is_silence(desk: Des
     assert len(desk.said) == said
 
 
+def test_a_restriction_cancels_a_clock_that_was_retargeted(desk: Desk) -> None:
+    """A moved clock runs as well (L6, L11)."""
+    desk.routed("2026-03-02 09:00").happens(FactKind.TIER_CHANGED, "2026-03-02 10:00", tier=Tier.PREMIUM)
+    desk.happens(FactKind.RESTRICTED, "2026-03-02 11:00")
+    for milestone in (INITIAL_RESPONSE, RESOLUTION, ESCALATION):
+        assert desk.heard(milestone)[1:] == [("retargeted", "2026-03-02 10:00"), ("cancelled", "2026-03-02 11:00")]
+
+
+def test_a_restriction_heard_of_late_cancels_the_cycle_that_began_after_it(desk: Desk) -> None:
+    """The rise was heard of before the restriction, which happened first (L6, L13, L14)."""
+    desk.routed("2026-03-02 09:00").decided("2026-03-02 11:00", level=2, rose=True)
+    desk.happens(FactKind.RESTRICTED, "2026-03-02 10:59", arrives="2026-03-02 11:01")
+    assert desk.heard(ESCALATION, cycle=2) == [("clock_started", "2026-03-02 11:00"), ("cancelled", "2026-03-02 10:59")]
+    assert desk.clock(ESCALATION, cycle=2).reason == "restricted"
+    said = len(desk.said)
+    desk.look("2026-04-02 10:00")
+    assert len(desk.said) == said
+
+
 # --- order does not matter (L13) ------------------------------------------------------------------------------------------
 
 CREATED = datetime(2026, 3, 2, 9, tzinfo=UTC)

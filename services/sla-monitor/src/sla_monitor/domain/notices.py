@@ -15,7 +15,7 @@ from sla_monitor.domain.clock import Change, Clock, Fact, Pause, Terms, Turn
 
 _LOUD = (Turn.BREACHED, Turn.FULFILLED_LATE)
 """Turns that are announced by themselves even when a correction already shows the clock."""
-_OPEN = (Turn.STARTED, Turn.PAUSED, Turn.RESUMED)
+_OPEN = (Turn.STARTED, Turn.PAUSED, Turn.RESUMED, Turn.RETARGETED)
 
 Mark = tuple[Turn, datetime | None]
 """What makes a turn the same turn; a clock starts once, whenever that was decided."""
@@ -161,12 +161,15 @@ def announce(
 
 
 def withdrawals(changes: Sequence[Change], told: Mapping[str, Told], because: Fact) -> list[Notice]:
-    """A restricted ticket has no clock on the general topics: what was told to run is cancelled, nothing else said (L6)."""
-    latest = {change.clock.key: change.clock for change in changes}
+    """A restricted ticket has no clock on the general topics: what was told to run is cancelled, nothing else said (L6).
+
+    So is a cycle that was told and began after the restriction, which is heard of late.
+    """
+    stories = _stories(changes, told)
     return [
         Notice(
             Turn.CANCELLED,
-            latest[key]._replace(state=ClockState.CANCELLED, ended_at=because.at, reason="restricted"),
+            stories[key][-1].clock._replace(state=ClockState.CANCELLED, ended_at=because.at, reason="restricted"),
             because.at,
             "L6",
             (*known.marks, (Turn.CANCELLED, because.at)),
@@ -174,7 +177,7 @@ def withdrawals(changes: Sequence[Change], told: Mapping[str, Told], because: Fa
             because,
         )
         for key, known in told.items()
-        if key in latest and known.steps[-1].turn in _OPEN
+        if key in stories and known.steps[-1].turn in _OPEN
     ]
 
 
