@@ -31,7 +31,7 @@ from shared.events.ticket import (
 )
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import ClockState, Milestone
-from sla_monitor.domain.clock import Turn
+from sla_monitor.domain.clock import Pause, Turn
 from sla_monitor.handlers import EVENT_OF, SAFETY_BRIDGE
 
 Monitor = Any
@@ -187,6 +187,53 @@ def test_what_the_customer_writes_after_merges_lands_on_the_ticket_that_goes_on(
     monitor.handle(TicketResolved, ticket_id="A", occurred_at=AT + 3 * MINUTE)
     said = monitor.handle(TicketMessageAdded, ticket_id="C", author=CUSTOMER, occurred_at=AT + 4 * MINUTE)
     assert {(type(event), event.ticket_id, event.cycle) for event in said} == {(SlaResumed, "A", 2)}
+
+
+MERGE = (
+    (TicketStatusChanged, "A", 1, {"status": "pending_customer"}),
+    (TicketMessageAdded, "B", 10, {"author": CUSTOMER}),
+    (TicketClosed, "B", 20, {"reason": "merged", "into": "A"}),
+    (TicketMessageAdded, "B", 30, {"author": CUSTOMER}),
+)
+
+
+@pytest.mark.parametrize("order", list(permutations(MERGE)))
+def test_a_merge_ends_in_the_same_clocks_in_whatever_order_it_is_heard_of(monitor: Monitor, order: Any) -> None:
+    """HD-30: what the customer wrote to B answers the question asked in A only from the merge on (L9, L13)."""
+    for ticket_id in "AB":
+        routed(monitor, ticket_id)
+    for event_class, ticket_id, minute, data in order:
+        monitor.handle(event_class, ticket_id=ticket_id, occurred_at=AT + minute * MINUTE, **data)
+    ticket, now = monitor.unit.tickets.get("A"), AT + 40 * MINUTE
+    [resolution] = [one.clock for one in ticket.clocks(now, monitor.unit.book) if one.clock.key == "resolution|1"]
+    assert resolution.pauses == (Pause(AT + MINUTE, AT + 30 * MINUTE),)
+
+
+@pytest.mark.parametrize("is_merged_first", [True, False])
+def test_an_acknowledgement_counts_for_the_claim_that_goes_on(monitor: Monitor, is_merged_first: bool) -> None:
+    """HD-29: given in B after the merge, heard of after it or before (L8, L13)."""
+    for ticket_id in "AB":
+        routed(monitor, ticket_id, category="ip_attribution", subcategory="rights_holder_claim")
+    happened: list[tuple[Any, int, Any]] = [
+        (TicketClosed, 20, {"reason": "merged", "into": "A"}),
+        (TicketAcknowledged, 30, {}),
+    ]
+    said = []
+    for event_class, minute, data in happened if is_merged_first else reversed(happened):
+        said += monitor.handle(event_class, ticket_id="B", occurred_at=AT + minute * MINUTE, **data)
+    assert ("A", Milestone.ACKNOWLEDGEMENT) in {(one.ticket_id, one.milestone) for one in said if type(one) is SlaMet}
+
+
+def test_what_the_customer_wrote_between_two_merges_stays_with_the_ticket_in_between(monitor: Monitor) -> None:
+    """HD-30: C went into B, the customer wrote, B went into A; the message comes last of all (L13)."""
+    for ticket_id in "ABC":
+        routed(monitor, ticket_id)
+    monitor.handle(TicketStatusChanged, ticket_id="A", status="pending_customer", occurred_at=AT + MINUTE)
+    monitor.handle(TicketClosed, ticket_id="C", reason="merged", into="B", occurred_at=AT + 2 * MINUTE)
+    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 4 * MINUTE)
+    assert monitor.handle(TicketMessageAdded, ticket_id="C", author=CUSTOMER, occurred_at=AT + 3 * MINUTE) == []
+    said = monitor.handle(TicketMessageAdded, ticket_id="C", author=CUSTOMER, occurred_at=AT + 5 * MINUTE)
+    assert {(type(event), event.ticket_id) for event in said} == {(SlaResumed, "A")}
 
 
 @pytest.mark.parametrize("order", list(permutations(["AB", "BC", "CA"])))

@@ -205,10 +205,9 @@ class Tickets:
             raise UnknownTicket
         return ticket
 
-    def with_heir(self, ticket: Ticket) -> list[Ticket]:
-        """The ticket, and the one that goes on after all its merges (HD-30)."""
-        chain = self._chain(ticket)
-        return [ticket] if len(chain) == 1 else [ticket, chain[-1]]
+    def heirs(self, ticket: Ticket) -> list[Ticket]:
+        """The tickets that it was merged into, one after the other; the last one goes on (HD-30)."""
+        return self._chain(ticket)[1:]
 
     def circle(self, ticket: Ticket) -> list[Ticket]:
         """The tickets that were merged into one another up to this one again; empty where the chain has an end (HD-30)."""

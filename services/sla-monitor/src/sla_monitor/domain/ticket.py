@@ -14,6 +14,8 @@ from sla_monitor.domain.targets import Rules, RulesKey
 Book = Mapping[RulesKey, Rules]
 """All rules by which any clock runs."""
 
+_ANSWERS = (FactKind.REPLIED, FactKind.ACKNOWLEDGED)
+
 
 @dataclass(frozen=True, slots=True)
 class Creation:
@@ -54,6 +56,14 @@ class Ticket:
             insort(self.facts, fact, key=lambda known: known.order)
             if self.terms is not None and fact.kind in (FactKind.ROUTED, FactKind.TIER_CHANGED):
                 self._follow_facts(self.terms)
+
+    def lends(self, fact: Fact) -> bool:
+        """Whether what is said here is said in the ticket that it was merged into: every answer, and what the customer wrote
+        since the merge (HD-29, HD-30)."""
+        if fact.kind is not FactKind.CUSTOMER_WROTE:
+            return fact.kind in _ANSWERS
+        merged_at = next((known.at for known in self.facts if known.kind is FactKind.CLOSED), None)
+        return merged_at is not None and fact.at >= merged_at
 
     def stay_open(self) -> None:
         """It was not merged after all, nor closed."""

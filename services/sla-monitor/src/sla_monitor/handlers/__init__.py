@@ -3,6 +3,7 @@
 Tickets and routing decisions come over two topics, in either order; facts are judged by the time at which they happened (L13).
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +29,6 @@ from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.ticket import Creation, Ticket
 from sla_monitor.store import SlaUnit
 
-_SAID = (FactKind.REPLIED, FactKind.ACKNOWLEDGED)
 EVENT_OF = {turn: event for turn in Turn for event in EVENTS if event.wire_type.endswith(f".sla.{turn}.v1")}
 
 
@@ -69,13 +69,12 @@ def on_ticket_message_added(message: Received[TicketMessageAdded], unit: SlaUnit
         kind = FactKind.REPLIED
     else:
         return
-    for one in unit.tickets.with_heir(ticket):
-        _add(kind, one, message, unit)
+    _say(kind, ticket, message, unit)
 
 
 def on_ticket_acknowledged(message: Received[TicketAcknowledged], unit: SlaUnit) -> None:
     """Meets `acknowledgement` (L8)."""
-    _add(FactKind.ACKNOWLEDGED, unit.tickets.get(message.event.ticket_id), message, unit)
+    _say(FactKind.ACKNOWLEDGED, unit.tickets.get(message.event.ticket_id), message, unit)
 
 
 def on_ticket_tier_changed(message: Received[TicketTierChanged], unit: SlaUnit) -> None:
@@ -112,8 +111,8 @@ def on_ticket_reopened(message: Received[TicketReopened], unit: SlaUnit) -> None
 
 
 def on_ticket_closed(message: Received[TicketClosed], unit: SlaUnit) -> None:
-    """Cancels what runs; not on safety tickets (S1). Merged, its answers count for the ticket that goes on (HD-29); in a circle
-    of merges that is the first by name, whatever the order in which they came (HD-30)."""
+    """Cancels what runs; not on safety tickets (S1). Merged, what it lends counts for the ticket that goes on (HD-29); in a
+    circle of merges that is the first by name, whatever the order in which they came (HD-30)."""
     ticket = unit.tickets.get(message.event.ticket_id)
     ticket.add(_fact(message, FactKind.CLOSED, reason=message.event.reason))
     if message.event.into is not None and not ticket.is_of_safety():
@@ -122,10 +121,7 @@ def on_ticket_closed(message: Received[TicketClosed], unit: SlaUnit) -> None:
             first = min(circle, key=lambda one: one.ticket_id)
             first.stay_open()
             settle(first, unit)
-        for heir in unit.tickets.with_heir(ticket)[1:]:
-            for said in (fact for fact in ticket.facts if fact.kind in _SAID):
-                heir.add(said)
-            settle(heir, unit)
+        _lend(ticket, ticket.facts, unit)
     settle(ticket, unit)
 
 
@@ -232,6 +228,22 @@ def clock_event(
 def _add(kind: FactKind, ticket: Ticket, message: Received[Any], unit: SlaUnit) -> None:
     ticket.add(_fact(message, kind))
     settle(ticket, unit)
+
+
+def _say(kind: FactKind, ticket: Ticket, message: Received[Any], unit: SlaUnit) -> None:
+    _add(kind, ticket, message, unit)
+    _lend(ticket, [_fact(message, kind)], unit)
+
+
+def _lend(ticket: Ticket, facts: Iterable[Fact], unit: SlaUnit) -> None:
+    """What was said in a merged ticket is said in those that it was merged into, one after the other (HD-30)."""
+    for heir in unit.tickets.heirs(ticket):
+        if not (facts := [fact for fact in facts if ticket.lends(fact)]):
+            return
+        for fact in facts:
+            heir.add(fact)
+        settle(heir, unit)
+        ticket = heir
 
 
 def _fact(message: Received[Any], kind: FactKind, *, reason: str | None = None) -> Fact:
