@@ -15,6 +15,7 @@ from sla_monitor.domain.quality import survivor
 Ledger = Any
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
+SAFETY = {"category": "safety", "subcategory": "content_moderation", "team": "safety", "owning_team": "safety"}
 
 
 def test_the_first_public_human_message_answers_in_elapsed_and_in_business_time(ledger: Ledger) -> None:
@@ -84,6 +85,25 @@ def test_a_closing_of_a_safety_ticket_is_not_heard(ledger: Ledger) -> None:
     ledger.created("2026-03-02 10:00").routed("2026-03-02 10:00", category="safety", subcategory=None)
     ledger.closed("2026-03-02 11:00", reason="spam")
     assert not ledger.figure().is_closed
+
+
+def test_a_resolved_ticket_that_goes_to_safety_is_open_again(ledger: Ledger) -> None:
+    """Later than seven days too; what counts is its next resolution, and the time in between does not (S6, Q2)."""
+    ledger.created("2026-03-02 10:00").routed("2026-03-02 10:00").resolved("2026-03-02 11:00")
+    ledger.routed("2026-03-12 10:00", number=2, **SAFETY)
+    assert (ledger.figure().resolved_at, ledger.figure().is_reopened) == (None, True)
+    ledger.resolved("2026-03-12 12:00")
+    assert ledger.figure().resolved_at == datetime(2026, 3, 12, 11, tzinfo=UTC)
+    assert ledger.figure().resolution_elapsed == 3 * HOUR
+
+
+@pytest.mark.parametrize("closing", [{"reason": "spam"}, {"reason": "withdrawn"}, {"reason": "merged", "into": "T-2"}])
+def test_a_closed_ticket_that_goes_to_safety_is_open_again(ledger: Ledger, closing: Any) -> None:
+    """It waits for its answer (S6, Q2)."""
+    ledger.created("2026-03-02 10:00", "T-2")
+    ledger.created("2026-03-02 10:00").routed("2026-03-02 10:00").closed("2026-03-02 11:00", **closing)
+    ledger.routed("2026-03-02 12:00", number=2, **SAFETY)
+    assert (ledger.figure().is_closed, ledger.figure().answered_at) == (False, None)
 
 
 def test_a_merged_ticket_counts_in_the_one_that_survives(ledger: Ledger) -> None:

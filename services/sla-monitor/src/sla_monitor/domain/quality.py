@@ -76,6 +76,10 @@ class Decision:
     criterion: Criterion | None = None
 
     @property
+    def care(self) -> Care:
+        return care_of(self.category, self.subcategory, self.team, self.owning_team)
+
+    @property
     def place(self) -> str | None:
         """Category and level, as rates are told by; in triage there is none (C3)."""
         return f"{self.category}:{self.level:d}" if self.category is not None else None
@@ -208,11 +212,14 @@ class Figure:
 
 
 class Story:
-    """The facts of a ticket, played in their order: answers, resolutions, and the stretches that count (L8, L9, L12)."""
+    """The facts of a ticket, played in their order: answers, resolutions, and the stretches that count (L8, L9, L12).
 
-    def __init__(self, created_at: datetime, reopen_within: timedelta) -> None:
+    As for the clocks, what happened before the first decision is judged by the care that it put the ticket in.
+    """
+
+    def __init__(self, created_at: datetime, reopen_within: timedelta, care: Care) -> None:
         self._reopen_within = reopen_within
-        self._care = Care.ORDINARY
+        self._care = care
         self._is_waiting = False
         self._since: datetime | None = created_at
         self._created_at = created_at
@@ -228,8 +235,7 @@ class Story:
         at = max(fact.at, self._created_at)
         match fact.kind:
             case FactKind.ROUTED if fact.decision is not None:
-                now = fact.decision
-                self._care = care_of(now.category, now.subcategory, now.team, now.owning_team)
+                self._decide(fact.decision)
             case FactKind.REPLIED:
                 self.replies.append(at)
             case FactKind.RESOLVED if self.standing is None and self.closing is None:
@@ -249,6 +255,13 @@ class Story:
             case FactKind.RATED if self.ratings:
                 self.ratings[-1] = fact
         self._count(at)
+
+    def _decide(self, decision: Decision) -> None:
+        """On the way into safety a ticket is open again, however it was ended (S6)."""
+        before, self._care = self._care, decision.care
+        if self._care is Care.SAFETY and before is not Care.SAFETY:
+            self.is_reopened |= self.standing is not None
+            self.standing = self.closing = None
 
     def _reopen(self, at: datetime) -> None:
         if self.standing is None or self.closing is not None or at - self.standing.at > self._reopen_within:
@@ -277,7 +290,10 @@ def tell(record: Record, lent: Iterable[Fact], standards: Standards) -> Story | 
     creation = record.creation()
     if creation is None or record.is_restricted() or not standards.calendar.covers(creation.at):
         return None
-    story = Story(creation.at, timedelta(days=standards.policy.clocks.reopen_within_days))
+    entry = next(
+        (fact.decision.care for fact in record.of(FactKind.ROUTED) if fact.decision is not None), Care.ORDINARY
+    )
+    story = Story(creation.at, timedelta(days=standards.policy.clocks.reopen_within_days), entry)
     for fact in sorted([*record.facts, *lent], key=lambda known: known.order):
         story.play(fact)
     return story
