@@ -155,6 +155,15 @@ def test_a_late_pause_withdraws_a_breach_and_the_next_breach_is_another_event(de
     assert [notice.corrections for notice in breaches] == [0, 1]
 
 
+def test_a_breach_that_stands_is_not_withdrawn_by_what_else_comes_late(desk: Desk) -> None:
+    """A tighter promise that left the due time as it was: told, naming the start (L11, L13)."""
+    desk.routed("2026-03-02 10:00", Tier.PROFESSIONAL).look("2026-03-02 14:00")
+    started = desk.ids[[notice.clock.promise.milestone for notice in desk.said].index(INITIAL_RESPONSE)]
+    desk.happens(FactKind.TIER_CHANGED, "2026-03-02 13:55", tier=Tier.ENTERPRISE, arrives="2026-03-02 14:10")
+    [correction] = [one for one in desk.said if one.turn == "corrected" and one.clock.key == "initial_response|1"]
+    assert (correction.clock.state, correction.corrects) == (ClockState.BREACHED, started)
+
+
 def test_a_late_end_of_a_pause_can_unmake_a_success(desk: Desk) -> None:
     """The customer had answered at 10:00: the resolution was late, which is told after the correction (L13)."""
     desk.routed("2026-03-02 09:00", Tier.PROFESSIONAL).happens(FactKind.WAITING, "2026-03-02 09:30")

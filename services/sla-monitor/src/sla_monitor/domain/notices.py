@@ -242,8 +242,13 @@ def _quiet_until(story: Sequence[Change], place: int, known: Sequence[Mark]) -> 
 
 
 def _correction(change: Change, told: Told, marks: tuple[Mark, ...], told_until: int, shown: Look) -> Notice:
-    """The clock as it stood after `change`, naming what was not so: the breach, else the last turn told (L13)."""
-    gone = [step for step in told.steps if step.mark not in marks] or told.steps[-1:]
+    """The clock as it stood after `change`, naming what was not so: the breach, else the last turn told (L13).
+
+    A breach that stands is not named: to whoever hears of it, it would be withdrawn.
+    """
+    gone = [step for step in told.steps if step.mark not in marks] or [
+        step for step in told.steps if step.turn is not Turn.BREACHED
+    ]
     withdrawn = next((step for step in gone if step.turn is Turn.BREACHED), gone[-1])
     return Notice(
         Turn.CORRECTED,
