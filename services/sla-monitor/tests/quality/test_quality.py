@@ -154,6 +154,16 @@ def test_only_the_safety_bridge_restricts(ledger: Ledger) -> None:
     assert ledger.figure() is not None
 
 
+@pytest.mark.parametrize("claimed", ["1990-01-01 10:00", "2026-02-20 10:00"])
+def test_a_resolution_that_claims_a_time_before_the_creation_has_the_time_of_that(ledger: Ledger, claimed: str) -> None:
+    """As for the clocks, also where no calendar reaches; so it is reopened within seven days of the creation (L12, L13)."""
+    ledger.created("2026-03-02 10:00").routed("2026-03-02 10:00").resolved(claimed)
+    figure = ledger.figure()
+    assert (figure.resolved_at, figure.resolution_elapsed) == (figure.created_at, 0)
+    ledger.wrote("2026-03-05 10:00")
+    assert ledger.figure().is_reopened
+
+
 def test_a_ticket_restricted_from_the_start_counts_nowhere(ledger: Ledger) -> None:
     """(S9)"""
     ledger.created("2026-03-02 10:00", source=SAFETY_BRIDGE).resolved("2026-03-02 11:00")

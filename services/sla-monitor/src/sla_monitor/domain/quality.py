@@ -6,7 +6,7 @@ the same figures; a late fact restates them. A ticket that was merged lends its 
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -239,8 +239,8 @@ class Story:
             case FactKind.REPLIED:
                 self.replies.append(at)
             case FactKind.RESOLVED if self.standing is None and self.closing is None:
-                self.standing = fact
-                self.resolutions.append(fact)
+                self.standing = replace(fact, at=at)
+                self.resolutions.append(self.standing)
                 self.ratings.append(None)
                 self._is_waiting = False
             case FactKind.WAITING:
