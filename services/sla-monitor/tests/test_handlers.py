@@ -224,6 +224,21 @@ def test_an_acknowledgement_counts_for_the_claim_that_goes_on(monitor: Monitor, 
     assert ("A", Milestone.ACKNOWLEDGEMENT) in {(one.ticket_id, one.milestone) for one in said if type(one) is SlaMet}
 
 
+def test_what_was_said_in_a_merged_ticket_waits_for_the_one_that_goes_on(monitor: Monitor) -> None:
+    """HD-29: A came before B, but is heard of last; until then its other events wait as those of any unknown ticket (L13)."""
+    routed(monitor, "B", AT + MINUTE)
+    monitor.handle(TicketMessageAdded, ticket_id="B", occurred_at=AT + 2 * MINUTE)
+    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 3 * MINUTE)
+    monitor.handle(TicketMessageAdded, ticket_id="B", occurred_at=AT + 4 * MINUTE)
+    with pytest.raises(UnknownTicket):
+        monitor.handle(TicketResolved, ticket_id="A", occurred_at=AT + 5 * MINUTE)
+    monitor.handle(TicketCreated, ticket_id="A", occurred_at=AT)
+    routed(monitor, "A")
+    met = [one for one in monitor.unit.emitted if one.key == "A" and one.wire_type == SlaMet.wire_type]
+    assert [SlaMet.model_validate_json(one.value).occurred_at for one in met] == [AT + 2 * MINUTE]
+    assert monitor.unit.tickets.get("A").correlation_id != ""
+
+
 def test_what_the_customer_wrote_between_two_merges_stays_with_the_ticket_in_between(monitor: Monitor) -> None:
     """HD-30: C went into B, the customer wrote, B went into A; the message comes last of all (L13)."""
     for ticket_id in "ABC":

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shared.errors import TransientFailure
-from shared.events.sla import SlaBreached, SlaClockStarted, SlaCorrected
-from shared.events.ticket import TicketCreated, TicketMessageAdded, TicketResolved, TicketStatusChanged
+from shared.events.sla import SlaBreached, SlaClockStarted, SlaCorrected, SlaMet
+from shared.events.ticket import TicketClosed, TicketCreated, TicketMessageAdded, TicketResolved, TicketStatusChanged
 from shared.testing.builders import AT, ticket_data, wire
 from shared.vocabulary import Milestone
 from sla_monitor.domain.ticket import Outlook
@@ -48,6 +48,21 @@ async def test_a_batch_of_several_events_of_a_ticket_is_one_row(service: Service
     )
     rows = await service.rows("select ticket_id, version from ticket_clock order by ticket_id")
     assert [tuple(row) for row in rows] == [("T-1", 1), ("T-2", 1)]
+
+
+async def test_a_ticket_that_is_named_before_it_comes_is_kept_and_not_shown(service: Service) -> None:
+    """What was said in the one that was merged into it is said there once it has come (HD-29)."""
+    await service.routed("T-2")
+    await service.handle(
+        wire(TicketMessageAdded, said("message_added", "T-2")),
+        wire(TicketClosed, said("closed", "T-2", reason="merged", into="T-1")),
+    )
+    assert await ClockedTickets(service.database, service.book).find("T-1") is None
+    await service.routed("T-1")
+    assert [(met.ticket_id, met.milestone) for met in await service.told(SlaMet)] == [
+        ("T-2", Milestone.INITIAL_RESPONSE),
+        ("T-1", Milestone.INITIAL_RESPONSE),
+    ]
 
 
 async def test_a_timer_exists_only_while_time_alone_changes_something(service: Service) -> None:

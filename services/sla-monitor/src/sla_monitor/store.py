@@ -201,9 +201,17 @@ class Tickets:
             UnknownTicket: neither its `created` nor a routing decision has come yet (L13).
         """
         ticket = self._tickets.get(ticket_id)
-        if ticket is None:
+        if ticket is None or not ticket.is_known():
             raise UnknownTicket
         return ticket
+
+    def expect(self, ticket_id: str) -> None:
+        """Keep a ticket that another one was merged into, if it is yet to come: what is said meanwhile waits for it (HD-29).
+
+        It is a row, so that its coming in another transaction is noticed.
+        """
+        if ticket_id not in self._tickets:
+            self.save(Ticket(ticket_id, ""), Outlook())
 
     def heirs(self, ticket: Ticket) -> list[Ticket]:
         """The tickets that it was merged into, one after the other; the last one goes on (HD-30)."""
@@ -426,7 +434,7 @@ class ClockedTickets:
                 return None
             ticket = _TICKET.validate_json(document)
             await self.book.read(connection, ticket.rules())
-        return ticket
+        return ticket if ticket.is_known() else None
 
     async def pages(self, size: int) -> AsyncIterator[list[bytes]]:
         """All documents by ticket id, without locks, each page as it is when it is read."""

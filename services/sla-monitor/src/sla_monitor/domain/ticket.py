@@ -70,6 +70,10 @@ class Ticket:
         self.merged_into = None
         self.facts = [fact for fact in self.facts if fact.kind is not FactKind.CLOSED]
 
+    def is_known(self) -> bool:
+        """Whether it has come or was routed; until then another ticket may have been merged into it."""
+        return self.creation is not None or self.terms is not None
+
     def is_routed(self) -> bool:
         return self.terms is not None and not self.terms.provisional
 

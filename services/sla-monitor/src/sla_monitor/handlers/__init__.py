@@ -117,6 +117,7 @@ def on_ticket_closed(message: Received[TicketClosed], unit: SlaUnit) -> None:
     ticket.add(_fact(message, FactKind.CLOSED, reason=message.event.reason))
     if message.event.into is not None and not ticket.is_of_safety():
         ticket.merged_into = message.event.into
+        unit.tickets.expect(message.event.into)
         if circle := unit.tickets.circle(ticket):
             first = min(circle, key=lambda one: one.ticket_id)
             first.stay_open()
@@ -266,8 +267,9 @@ def _decided(
 
 def _known_or_new(message: Received[TicketCreated | RoutingAssigned], unit: SlaUnit) -> Ticket:
     """The ticket; whichever topic speaks of it first makes it known."""
-    correlation_id = message.envelope.correlation_id or message.id
-    return unit.tickets.find(message.event.ticket_id) or Ticket(message.event.ticket_id, correlation_id)
+    ticket = unit.tickets.find(message.event.ticket_id) or Ticket(message.event.ticket_id, "")
+    ticket.correlation_id = ticket.correlation_id or message.envelope.correlation_id or message.id
+    return ticket
 
 
 def _countable(created_at: datetime, unit: SlaUnit) -> None:
