@@ -56,6 +56,7 @@ test-long: $(READY) ## the tests with big counts: thousands of tickets while eve
 	$(PYTEST) -m "not engines and not long" --hypothesis-profile=random
 	SUPPORT_TEST_CASES=100000 $(BIN)/pytest services/sla-monitor/tests/test_against_oracle.py
 	SUPPORT_TEST_CASES=10000 $(BIN)/pytest services/sla-monitor/tests/test_planned.py
+	SUPPORT_TEST_MIXED=2000 $(BIN)/pytest services/sla-monitor/tests/test_what_if.py -k mixed
 	SUPPORT_TEST_LIVES=3000 $(BIN)/pytest --hypothesis-profile=random services/sla-monitor/tests/test_state_machine.py
 	SUPPORT_TEST_SEED=$$RANDOM SUPPORT_TEST_TICKETS=3000 SUPPORT_TEST_GOOD=10000 \
 		$(BIN)/pytest tests/journeys/test_kills.py tests/journeys/test_poison.py

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -54,6 +54,25 @@ async def told(service: Any, fact: str) -> list[dict[str, Any]]:
         f"select payload from outbox where encode(headers, 'escape') like '%support.safety.{fact}.v1%' order by seq"
     )
     return [orjson.loads(row["payload"]) for row in rows]
+
+
+async def test_a_note_holds_a_taken_incident_for_another_while(service: Any) -> None:
+    """SN-38: a note at 02:14 renews the lease; one on an incident that nobody has taken ends no paging (S4)."""
+    ref = await an_incident(service)
+    await note(service, ref)
+    assert (await service.one())["tracks"]["handling"] == "paging"
+    await service.post(f"/v1/incidents/{ref}/acknowledge", {"epoch": 1, "actor": SUPPORT})
+    before = await lease_end(service)
+    service.now.advance(minutes=14)
+    await note(service, ref)
+    assert await lease_end(service) - before == timedelta(minutes=14)
+    (progressed,) = await told(service, "incident_progressed")
+    assert (progressed["reason_code"], NOTE in str(progressed)) == ("note_added", False)
+
+
+async def lease_end(service: Any) -> datetime:
+    (row,) = await service.rows("select document->>'lease_ends_at' as at from incident")
+    return datetime.fromisoformat(row["at"])
 
 
 async def test_a_note_is_sealed_and_shown_to_those_who_may_see_it(audited: Any) -> None:

@@ -484,11 +484,10 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
 
     @router.post("/{ref}/notes", dependencies=may_act, status_code=201)
     async def note(ref: str, command: Note) -> NoteTaken:
-        """Keep a note; it is sealed, and shown where protected values are."""
+        """Keep a note; it is sealed, and shown where protected values are. Of a taken incident it is progress (S4)."""
         async with units.begin() as unit:
             known = await _locked(unit, ref)
-            _must_be_staff(command.actor, unit)
-            handlers.take_note(known, unit, text=command.text, actor_id=command.actor.id, actor_role=command.actor.role)
+            commands.note(known, unit, actor=command.actor.actor(), text=command.text)
         return NoteTaken(incident_ref=known.ref)
 
     @router.post("/{ref}/erasure", dependencies=may_act)

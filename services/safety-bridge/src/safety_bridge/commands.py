@@ -4,12 +4,15 @@ Nothing here silences, and whatever relaxes something takes two (S1). Raising is
 never wait for a name in a list.
 """
 
+import orjson
+
 from safety_bridge.domain import approvals, commands, identity
 from safety_bridge.domain.commands import must_hold
 from safety_bridge.domain.incident import Actor, Incident, must_be_current
-from safety_bridge.domain.tracks import GuardianTrack
+from safety_bridge.domain.tracks import GuardianTrack, Handling
 from safety_bridge.handlers import keep, look, tell
 from safety_bridge.store import SafetyUnit
+from safety_bridge.vault import Kind
 from shared.errors import Refusal
 from shared.events.safety import (
     IncidentEvent,
@@ -25,6 +28,10 @@ from shared.events.safety import (
 )
 from shared.policy.model import Relaxation
 from shared.vocabulary import IncidentClass, Response, Severity, TicketId
+
+NOTE_ADDED = "note_added"
+"""The policy's word for a note as progress."""
+_TAKEN = (Handling.ACKNOWLEDGED, Handling.COORDINATING, Handling.FOLLOW_UP)
 
 
 class TicketHasAnIncident(Refusal):
@@ -72,6 +79,16 @@ def progress(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, kin
     _must_be_staff(actor, unit)
     after = commands.progress(known, epoch=epoch, kind=kind, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentProgressed, after, unit, actor, kind, clause="S4")
+
+
+def note(known: Incident, unit: SafetyUnit, *, actor: Actor, text: str) -> None:
+    """A person's own words about the matter: sealed, and never in a message, however harmless they look (S5). Of an incident
+    that somebody has taken it is progress (S4)."""
+    _must_be_staff(actor, unit)
+    said = {"text": text, "actor_id": actor.id, "actor_role": actor.role}
+    unit.vault.seal(known.ref, Kind.NOTE, orjson.dumps(said), actor=actor.id, role=actor.role)
+    if known.handling in _TAKEN and known.continues_in is None:
+        progress(known, unit, epoch=known.epoch, actor=actor, kind=NOTE_ADDED)
 
 
 def coordinate(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, counterpart: str) -> Incident:

@@ -267,12 +267,6 @@ def read(refs: Iterable[str], by: Reader, unit: SafetyUnit, *, what: str = "inci
     unit.noted += [Entry(ref, what, "", by.actor, by.role, by.reason, b"") for ref in refs]
 
 
-def take_note(known: Incident, unit: SafetyUnit, *, text: str, actor_id: str, actor_role: str) -> None:
-    """A person's own words about the matter: sealed, and never in a message, however harmless they look (S5)."""
-    note = {"text": text, "actor_id": actor_id, "actor_role": actor_role}
-    unit.vault.seal(known.ref, Kind.NOTE, orjson.dumps(note), actor=actor_id, role=actor_role)
-
-
 def decide_retention(kept: Retention, unit: SafetyUnit, decision: str, reason: Reason, **actor: str) -> None:
     """Tell what was decided about the content of an incident; the audit keeps it by this event (S5)."""
     told = SafetyRetentionDecided(
