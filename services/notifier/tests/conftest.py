@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import yaml
 from aiosmtpd.smtp import SMTP
+from notifier_replica import Replica
 
 from notifier.app import SUBSCRIPTIONS, read_templates
 from notifier.domain.desk import Desk
+from notifier.domain.gate import Gate
 from notifier.domain.notification import Notification
 from notifier.domain.templates import Templates, Words
 from notifier.handlers import SAFETY_BRIDGE
-from notifier.store import Notifications, NotifierUnit, Tickets
+from notifier.store import Notifications, NotifierUnit, Paces, Tickets
 from shared.directory import Directory
 from shared.events.envelope import Event, Outgoing, Received, rfc3339
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
@@ -29,6 +31,7 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
 )
+from shared.policy.confidentiality import load_confidentiality
 from shared.policy.load import load_policy
 from shared.runtime.database import Database
 from shared.testing.builders import ticket_data, wire
@@ -172,11 +175,12 @@ class Office:
         self.now = FakeNow()
         self.tickets = Tickets()
         self.notifications = Notifications()
+        self.paces = Paces()
         self.told: list[Outgoing] = []
 
     def unit(self) -> MemoryUnit:
         unit = MemoryUnit(None, self.now(), self.desk, lambda _: None)
-        unit.tickets, unit.notifications = self.tickets, self.notifications
+        unit.tickets, unit.notifications, unit.paces = self.tickets, self.notifications, self.paces
         return unit
 
     def hear(self, *messages: Received[Any]) -> "Office":
@@ -201,10 +205,11 @@ class Office:
     def latest(self, template: str) -> Notification:
         return [one for one in self.notifications._known.values() if one.intent.template == template][-1]
 
-    def mail(self, template: str) -> Words:
+    def mail(self, template: str, *, released: bool = False) -> Words:
         """The latest mail with this text, as it would go out."""
         intent = self.latest(template).intent
-        return self.desk.words(intent, self.tickets.get(intent.ticket_id) if intent.ticket_id else None)
+        ticket = self.tickets.get(intent.ticket_id) if intent.ticket_id else None
+        return self.desk.words(intent, ticket, released=released)
 
 
 class Mailroom:
@@ -251,7 +256,8 @@ def desk() -> Desk:
         if team is not Team.CHILD_SAFETY_AGENT
     }
     directory = Directory.from_yaml(yaml.safe_dump({"teams": teams, "on_call": people}))
-    return Desk(policy, Templates(read_templates()), directory)
+    templates = Templates(read_templates())
+    return Desk(policy, templates, Gate(load_confidentiality(), templates), directory, "https://incidents.example/open")
 
 
 @pytest.fixture(scope="session")
@@ -304,3 +310,15 @@ def directory_file(desk: Desk, tmp_path: Path) -> Path:
     path = tmp_path / "directory.yaml"
     path.write_text(yaml.safe_dump(desk.directory.model_dump(mode="json")))
     return path
+
+
+@pytest.fixture
+def now() -> FakeNow:
+    return FakeNow()
+
+
+@pytest.fixture
+async def replica(database: Database, desk: Desk, now: FakeNow) -> AsyncIterator[Replica]:
+    one = Replica(database, desk, now)
+    yield one
+    await one.die()

@@ -2,28 +2,21 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+import json
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 import pytest
+from notifier_replica import Replica
+from prometheus_client import REGISTRY, generate_latest
+from structlog.testing import capture_logs
 
 from notifier.app import SUBSCRIPTIONS, read_templates
-from notifier.domain.desk import Desk
 from notifier.domain.notification import Template
 from notifier.domain.retry import LEASE_MARGIN, Outcome, SendResult
 from notifier.domain.templates import Templates, Words
-from notifier.senders import Message
-from notifier.store import NotifierUnit, of_ticket
-from notifier.timers import Deliveries
 from shared.errors import TransientFailure
-from shared.events.envelope import Received
-from shared.messaging.unit_of_work import UnitsOfWork
-from shared.runtime.database import Database
-from shared.testing.time import FakeNow
 
-ACCEPTED = SendResult(Outcome.ACCEPTED, "smtp_250")
 BUSY = SendResult(Outcome.TRANSIENT, "smtp_451")
 UNKNOWN = SendResult(Outcome.AMBIGUOUS, "smtp_disconnected")
 LEASE = timedelta(seconds=15) + LEASE_MARGIN
@@ -38,87 +31,30 @@ class WithoutInitialResponse(Templates):
         return super().render(template, facts)
 
 
-class Post:
-    """A channel that answers what the test says, and keeps what it was given."""
+class Broken(Templates):
+    """Templates with a bug in every text."""
 
-    def __init__(self) -> None:
-        self.given: list[Message] = []
-        self.answers: list[SendResult] = []
-        self.hang = False
-        self.on_send: Callable[[], Any] = lambda: None
-
-    async def send(self, message: Message, *, within: timedelta) -> SendResult:
-        self.given.append(message)
-        self.on_send()
-        if self.hang:
-            await asyncio.Event().wait()
-        return self.answers.pop(0) if self.answers else ACCEPTED
-
-    async def close(self) -> None:
-        pass
-
-    @property
-    def subjects(self) -> list[str]:
-        return sorted(message.subject for message in self.given)
+    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
+        raise ZeroDivisionError
 
 
-class Replica:
-    """One process of the notifier: its own connections and ways out. What is not in the database is lost with it."""
+class Talkative(Templates):
+    """Templates that add a sentence to every text."""
 
-    def __init__(self, database: Database, desk: Desk, now: FakeNow) -> None:
-        self.post = Post()
-        self.woken: list[bool] = []
-        make = partial(NotifierUnit, desk=desk, wake=self.woken.append)
-        self.units = UnitsOfWork(database, make, now=now, wake=lambda _: None)
-        self.mails = Deliveries(self.units, self.post, urgent=False, at_once=10)
-        self.pages = Deliveries(self.units, self.post, urgent=True, at_once=10)
+    def __init__(self, sources: Mapping[Template, str], sentence: str) -> None:
+        super().__init__(sources)
+        self._sentence = sentence
 
-    async def hear(self, *messages: Received[Any]) -> None:
-        """A batch is consumed."""
-        async with self.units.begin() as unit:
-            await unit.load(messages)
-            for message in messages:
-                unit.because_of(message)
-                SUBSCRIPTIONS[type(message.event)](message, unit)
-
-    async def deliver(self) -> None:
-        """Look, send, and look again to write down what became of it."""
-        for way_out in (self.pages, self.mails):
-            await way_out.look()
-            await asyncio.gather(*way_out._under_way)
-            await way_out.look()
-
-    async def begin(self) -> None:
-        """Look and begin to send; the process may now die."""
-        for way_out in (self.pages, self.mails):
-            await way_out.look()
-        await asyncio.sleep(0)
-
-    async def die(self) -> None:
-        for task in self.pages._under_way | self.mails._under_way:
-            task.cancel()
-
-    async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
-        async with self.units.database.connection() as connection:
-            return {one.intent.template: one.state.value for one in await of_ticket(connection, ticket_id, limit=100)}
-
-    async def told(self) -> list[str]:
-        """What has been put into the outbox, in order."""
-        async with self.units.database.connection() as connection:
-            rows = await connection.fetch("select headers from outbox order by seq")
-        return [bytes(row["headers"]).split(b"support.notification.")[1].split(b".v1")[0].decode() for row in rows]
+    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
+        words = super().render(template, facts)
+        return Words(words.subject, f"{words.body}\n{self._sentence}")
 
 
-@pytest.fixture
-def now() -> FakeNow:
-    return FakeNow()
-
-
-@pytest.fixture
-async def replica(database: Database, desk: Desk, now: FakeNow) -> AsyncIterator[Replica]:
-    one = Replica(database, desk, now)
-    yield one
-    await one.die()
+def stopped(audience: str, reason: str) -> float:
+    return (
+        REGISTRY.get_sample_value("support_notification_text_stopped_total", {"audience": audience, "reason": reason})
+        or 0.0
+    )
 
 
 async def test_a_ticket_becomes_a_mail_to_the_team_and_one_to_the_customer(replica, say) -> None:
@@ -347,6 +283,77 @@ async def test_one_message_that_cannot_be_written_holds_up_nobody(replica, datab
         "team_assigned": "sent",
         "team_escalated": "sent",
     }
+
+
+async def test_a_page_that_says_too_much_goes_out_with_a_fixed_text(replica, database, desk, now, say) -> None:
+    """A page is never lost; that it was stopped is counted (SN-25, invariants 27 and 29)."""
+    talkative = Talkative(read_templates(), "The child said so. See SI-99999999.")
+    loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
+    before = stopped("on_call", "incident_reference")
+    await loud.hear(say.paged(roles=["primary"]))
+    await loud.deliver()
+    (page,) = loud.post.given
+    assert page.subject == "[SI-0A1B2C3D] Action needed now"
+    assert page.body == "An incident needs you now. Please acknowledge it.\n"
+    assert await loud.told() == ["queued", "sent"]
+    assert stopped("on_call", "incident_reference") == before + 1
+
+
+async def test_a_page_that_cannot_be_written_goes_out_with_a_fixed_text(replica, database, desk, now, say) -> None:
+    """No literal placeholder in any byte, and no hole (SN-25)."""
+    broken = Replica(database, dataclasses.replace(desk, templates=Broken(read_templates())), now)
+    before = stopped("on_call", "ZeroDivisionError")
+    await broken.hear(say.paged(roles=["primary"], mode="drill"))
+    await broken.deliver()
+    (page,) = broken.post.given
+    assert page.subject == "DRILL [SI-0A1B2C3D] Action needed now"
+    assert page.body.startswith("DRILL. ")
+    assert stopped("on_call", "ZeroDivisionError") == before + 1
+
+
+async def test_a_staff_mail_that_says_too_much_is_held(replica, database, desk, now, say) -> None:
+    """For a person to see to; the customer's own mail goes out (S5)."""
+    talkative = Talkative(read_templates(), "Ada wrote from ada@example.com.")
+    loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
+    before = stopped("team", "personal_data")
+    await loud.hear(say.created(), say.assigned("login"))
+    await loud.deliver()
+    assert await loud.states() == {"initial_response": "sent", "team_assigned": "held"}
+    assert [message.recipient for message in loud.post.given] == ["ada@example.com"]
+    assert stopped("team", "personal_data") == before + 1
+
+
+async def test_outside_production_nobody_but_the_listed_is_written_to(replica, database, desk, now, say) -> None:
+    """Invariant 38, SN-42: whatever an event says, a copy of production's events reaches nobody real."""
+    staging = Replica(database, dataclasses.replace(desk, allowed=frozenset({"@staff.example"})), now)
+    await staging.hear(say.created(), say.assigned("login"), say.paged(roles=["primary"]))
+    await staging.deliver()
+    assert sorted(message.recipient for message in staging.post.given) == [
+        "customer_service@staff.example",
+        "pat@staff.example",
+    ]
+    assert await staging.states() == {"initial_response": "suppressed", "team_assigned": "sent"}
+    nobody = Replica(database, dataclasses.replace(desk, allowed=frozenset()), now)
+    await nobody.hear(say.paged("SI-99999999"), say.assigned("login", "T-2"), say.created("T-2"))
+    await nobody.deliver()
+    assert nobody.post.given == []
+
+
+async def test_logs_and_metrics_name_ids_and_codes_only(replica, database, desk, now, say) -> None:
+    """Invariant 33: also where a sender fails with an address in its words, and where a text is stopped."""
+    talkative = Talkative(read_templates(), "Ada wrote from ada@example.com.")
+    loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
+
+    def fail() -> None:
+        raise OSError(f"cannot reach {loud.post.given[-1].recipient} about {loud.post.given[-1].body}")
+
+    loud.post.on_send = fail
+    with capture_logs() as logged:
+        await loud.hear(say.created(), say.assigned("login"), say.resolved(summary="my secret"), say.paged())
+        await loud.deliver()
+    assert {"sender failed", "text stopped"} <= {line["event"] for line in logged}
+    everything = json.dumps(logged) + generate_latest().decode()
+    assert not [word for word in ("Ada", "example.com", "staff.example", "secret", "Moonbear") if word in everything]
 
 
 async def test_a_stopping_service_waits_for_what_is_under_way_and_writes_it_down(replica, say) -> None:

@@ -42,6 +42,7 @@ def test_a_mail_server_is_named_by_a_url(url: str, server: SmtpServer) -> None:
         ("mail_from", "a@canary.example, b@canary.example"),
         ("mail_reply_to", "a@canary.example\r\nBcc: b@canary.example"),
         ("directory_file", "/nowhere/canary"),
+        ("environment", "Canary!"),
     ],
 )
 def test_a_bad_setting_is_named(directory_file: Path, name: str, value: str) -> None:
@@ -50,6 +51,25 @@ def test_a_bad_setting_is_named(directory_file: Path, name: str, value: str) -> 
     (error,) = refused.value.errors(include_input=False)
     assert error["loc"] == (name,)
     assert "canary" not in error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [(None, None), ("prod", None), ("staging", {"ada@example.com", "@staff.example"}), ("production-copy", set())],
+)
+def test_only_production_writes_to_everybody(
+    directory_file: Path, environment: str | None, allowed: set | None
+) -> None:
+    """Invariant 38: a deployment with any other name writes to its list, and to nobody without one."""
+    listed = ["Ada@example.com", "@staff.example"] if allowed else []
+    made = settings(directory_file=directory_file, environment=environment, recipients_allowed=listed)
+    assert made.allowed() == allowed
+
+
+@pytest.mark.parametrize("listed", ["*", "ada", "a b@c", ""])
+def test_a_recipient_that_is_no_address_and_no_domain_is_refused(directory_file: Path, listed: str) -> None:
+    with pytest.raises(ValidationError):
+        settings(directory_file=directory_file, recipients_allowed=[listed])
 
 
 def test_a_password_is_not_shown(directory_file: Path) -> None:

@@ -30,6 +30,8 @@ class Shown(BaseModel):
     incident_ref: str | None
     channel: str
     audience: str
+    recipient: str
+    """A reference: `requester`, `team/legal`, a person's id; never an address."""
     template: str
     state: str
     reason_code: str | None
@@ -50,6 +52,7 @@ class Shown(BaseModel):
             incident_ref=intent.incident_ref,
             channel=intent.channel,
             audience=intent.audience,
+            recipient=intent.recipient,
             template=intent.template,
             state=notification.state,
             reason_code=notification.reason,
@@ -91,10 +94,16 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
     reads = Depends(require(Scope.NOTIFICATIONS_READ))
 
     @routes.get("/notifications", dependencies=[reads])
-    async def notifications(ticket_id: Annotated[Identifier, Query()]) -> NotificationList:
-        """Everything that somebody was or should be told about a ticket, oldest first."""
+    async def notifications(
+        ticket_id: Annotated[Identifier | None, Query()] = None,
+        incident_ref: Annotated[Identifier | None, Query()] = None,
+    ) -> NotificationList:
+        """Everything that somebody was or should be told about a ticket, or about an incident, oldest first."""
+        if (about := ticket_id or incident_ref) is None:
+            raise Problem(422, errors=[{"pointer": "/ticket_id", "detail": "either ticket_id or incident_ref"}])
+        of = store.of_ticket if ticket_id else store.of_incident
         async with units.database.connection() as connection:
-            found = await store.of_ticket(connection, ticket_id, limit=MOST_OF_A_TICKET)
+            found = await of(connection, about, limit=MOST_OF_A_TICKET)
         return NotificationList(notifications=_shown(found))
 
     @routes.get("/held", dependencies=[reads])

@@ -8,6 +8,7 @@ from typing import Any
 
 from notifier.api import notification_routes
 from notifier.domain.desk import Desk
+from notifier.domain.gate import Gate
 from notifier.domain.notification import Template
 from notifier.domain.templates import Templates
 from notifier.handlers import (
@@ -59,6 +60,7 @@ from shared.messaging.outbox import Relay
 from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.confidentiality import load_confidentiality
 from shared.runtime.database import Connection, Database
 from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
@@ -95,7 +97,15 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
 def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
     """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6)."""
     directory = DirectoryFile(settings.directory_file)
-    desk = Desk(settings.policy(), Templates(read_templates()), directory.directory)
+    templates = Templates(read_templates())
+    desk = Desk(
+        settings.policy(),
+        templates,
+        Gate(load_confidentiality(), templates),
+        directory.directory,
+        settings.incident_list,
+        settings.allowed(),
+    )
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
     ways_out: dict[bool, Deliveries] = {}
 

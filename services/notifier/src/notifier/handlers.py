@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from notifier.domain import audience
 from notifier.domain.notification import GO, OPEN, Alarm, Audience, Intent, Notification, Reason, State, Verdict
+from notifier.domain.roll_up import Stream
 from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
-from shared.directory import Person
 from shared.errors import UnknownTicket
 from shared.events.envelope import SAFETY_BRIDGE, Event, Received, derived_id
 from shared.events.notification import (
@@ -206,11 +206,10 @@ def on_sla_corrected(message: Received[SlaCorrected], unit: NotifierUnit) -> Non
 
 def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit) -> None:
     """Everybody on duty in these roles is paged now, and these persons; a page still under way to one of them gives way to
-    the newer (S4).
+    the newer (S4). Whoever has had too many of this lane in the last minutes gets them together (4.8).
     """
     event = message.event
-    on_duty = [person.id for role in event.roles for person in _to_page(event, role, unit)]
-    people = [*on_duty, *event.persons]
+    people = unit.on_duty(event)
     outlives = event.outlives_acknowledgement
     intents = audience.pages(
         event.incident_ref,
@@ -220,6 +219,7 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
         step=event.step,
         repeat=event.repeat,
         severity=event.severity_working,
+        lane=event.lane,
         mode=event.mode,
         paged_at=message.occurred_at,
         is_hand_over=event.reason_code == HAND_OVER,
@@ -230,20 +230,14 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
         page = Notification.of(_id_of(intent), intent, verdict, unit.now)
         for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
             _change(older, unit)
+        if verdict == GO and unit.notifications.find(page.id) is None:
+            page = _paced(page, Stream(intent.recipient, event.lane, event.mode), unit)
         _add(page, unit)
 
 
 def _ladder(event: SafetyPageRequested) -> str:
     """The ladder of the epoch; at a hand-over a page beside its steps."""
     return f"{event.epoch}|{event.on_duty_since}" if event.reason_code == HAND_OVER else str(event.epoch)
-
-
-def _to_page(event: SafetyPageRequested, role: str, unit: NotifierUnit) -> tuple[Person, ...]:
-    """Who is on duty now, and whoever was since the epoch began: nobody is dropped at a hand-over (S4)."""
-    directory, since = unit.desk.directory, event.on_duty_since or unit.now
-    if event.reason_code == HAND_OVER:
-        return directory.relieved_at(role, since)
-    return directory.on_duty_since(role, since, unit.now)
 
 
 def on_watch_event(message: Received[WatchEvent], unit: NotifierUnit) -> None:
@@ -327,6 +321,20 @@ def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None
     for intent in intents:
         verdict = unit.desk.verdict(intent, ticket, now=unit.now)
         _add(Notification.of(_id_of(intent), intent, verdict, unit.now), unit)
+
+
+def _paced(page: Notification, stream: Stream, unit: NotifierUnit) -> Notification:
+    """The page, to go out by itself or with the roll-up of its stream, which is made with its first page (4.8)."""
+    before = unit.paces.get(stream)
+    pace = before.paged(unit.now)
+    unit.paces.save(pace)
+    if pace.roll_up_at is None:
+        return page
+    intent = audience.roll_up(stream, due_at=pace.roll_up_at, correlation_id=page.intent.correlation_id)
+    roll_up_id = _id_of(intent)
+    if before.roll_up_at is None:
+        _add(replace(Notification.of(roll_up_id, intent, GO, unit.now), next_look_at=pace.roll_up_at), unit)
+    return page.waiting_for(roll_up_id)
 
 
 def _look_again(notification: Notification, unit: NotifierUnit) -> Notification:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from notifier.domain.audience import is_address
 from shared.directory import Directory
 from shared.runtime.settings import ServiceSettings
 
+PRODUCTION = "prod"
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -91,3 +92,16 @@ class NotifierSettings(ServiceSettings):
     mail_from: Annotated[str, AfterValidator(_checked_mailbox)]
     mail_reply_to: Annotated[str, AfterValidator(_checked_mailbox)] | None = None
     """Where answers of customers go; without it, to `mail_from`."""
+
+    environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    """Which deployment this is. Unset or `prod` writes to everybody; any other only to `recipients_allowed`."""
+    recipients_allowed: frozenset[Annotated[str, StringConstraints(pattern=r"^[^\s@]*@[^\s@]+$", to_lower=True)]] = (
+        frozenset()
+    )
+    """JSON: addresses, and `@domain` for every address there."""
+    incident_list: str = Field(default="the incident list of the safety-bridge", pattern=r"^[ -~]{1,500}$")
+    """Where a roll-up sends the people on duty: an address behind a login."""
+
+    def allowed(self) -> frozenset[str] | None:
+        """Who may be written to; None: everybody."""
+        return None if self.environment in (None, PRODUCTION) else self.recipients_allowed

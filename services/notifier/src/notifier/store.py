@@ -12,10 +12,12 @@ from pydantic import TypeAdapter
 
 from notifier.domain.desk import Desk
 from notifier.domain.notification import OPEN, Notification
+from notifier.domain.roll_up import NAMED, Pace, Stream, Waiting
 from notifier.domain.ticket import Ticket
+from shared.directory import Person
 from shared.errors import TransientFailure
 from shared.events.envelope import Event, Received
-from shared.events.safety import SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
+from shared.events.safety import HAND_OVER, SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
 from shared.events.sla import SlaCorrected
 from shared.events.ticket import PersonKind, TicketClosed, TicketMessageAdded, TicketReopened, TicketResolved
 from shared.messaging.unit_of_work import UnitOfWork
@@ -23,6 +25,7 @@ from shared.runtime.database import Connection
 
 _TICKET = TypeAdapter(Ticket)
 _NOTIFICATION = TypeAdapter(Notification)
+_PACE = TypeAdapter(Pace)
 
 _READ_TICKETS = "select ticket_id, version, document from ticket_context where ticket_id = any($1)"
 _LOCK_TICKETS = _READ_TICKETS + " order by ticket_id for update"
@@ -41,15 +44,48 @@ _LOCK_OPEN_PAGES = """
 select document from notification where incident_ref = any($1) and state in ('queued', 'sending')
 order by id for update
 """
+_LOCK_PACES = """
+select recipient, lane, mode, document from pace
+join unnest($1::text[], $2::text[], $3::text[]) as wanted (recipient, lane, mode) using (recipient, lane, mode)
+order by recipient, lane, mode for update of pace
+"""
+_MAKE_PACES = """
+insert into pace (recipient, lane, mode, document)
+select *, 'null'::bytea from unnest($1::text[], $2::text[], $3::text[]) order by 1, 2, 3
+on conflict do nothing
+"""
+_SAVE_PACES = """
+update pace set document = new.document
+from unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) as new (recipient, lane, mode, document)
+where (pace.recipient, pace.lane, pace.mode) = (new.recipient, new.lane, new.mode)
+"""
+_WAITING = """
+select convert_from(document, 'utf8')::json #>> '{intent,facts,severity}' as severity,
+    count(*) as pages, min(created_at) as oldest
+from notification where rolled_up_in = $1 and state = 'queued' group by 1
+"""
+_NAMED = """
+select incident_ref from notification where rolled_up_in = $1 and state = 'queued' and incident_ref is not null
+order by created_at, incident_ref limit $2
+"""
+_ROLL_UP = """
+update notification set next_look_at = $2 where rolled_up_in = $1 and state = 'queued'
+"""
+_COVERED = """
+select document from notification where rolled_up_in is not null and state = 'queued' and next_look_at is not null
+order by next_look_at limit $1 for update skip locked
+"""
 _LOCK = "select document from notification where id = any($1) order by id for update"
 _CLAIM = """
-select document from notification where urgent = $1 and next_look_at <= $2 and id <> all($4::text[])
+select document from notification
+where urgent = $1 and next_look_at <= $2 and rolled_up_in is null and id <> all($4::text[])
 order by next_look_at limit $3 for update skip locked
 """
 _ADD = """
-insert into notification (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document)
+insert into notification
+    (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document, rolled_up_in)
 select * from unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bytea[])
+                     $8::timestamptz[], $9::bytea[], $10::text[])
 on conflict (id) do nothing
 """
 _CHANGE = """
@@ -59,6 +95,7 @@ from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[])
 where n.id = new.id
 """
 _OF_TICKET = "select document from notification where ticket_id = $1 order by created_at, id limit $2"
+_OF_INCIDENT = "select document from notification where incident_ref = $1 order by created_at, id limit $2"
 _WAITING_FOR_A_PERSON = """
 select document from notification
 where (state = 'held' or (state = 'suppressed' and reason = 'safety_ticket')) and (created_at, id) > ($1, $2)
@@ -159,6 +196,23 @@ class Notifications:
         already: the database does not know yet what became of it."""
         return self._read(await connection.fetch(_CLAIM, urgent, due_at, limit, list(self._known)))
 
+    async def waiting_for(self, connection: Connection, roll_up_id: str) -> Waiting | None:
+        """What a roll-up has to say now; None when nothing waits for it any more."""
+        rows = await connection.fetch(_WAITING, roll_up_id)
+        if not rows:
+            return None
+        named = await connection.fetch(_NAMED, roll_up_id, NAMED)
+        by_severity = {row["severity"]: row["pages"] for row in rows}
+        return Waiting(by_severity, min(row["oldest"] for row in rows), [row["incident_ref"] for row in named])
+
+    async def roll_up(self, connection: Connection, roll_up_id: str, now: datetime) -> None:
+        """From now on what waits for it is covered by it."""
+        await connection.execute(_ROLL_UP, roll_up_id, now)
+
+    async def covered(self, connection: Connection, *, limit: int) -> Sequence[Notification]:
+        """Pages that a roll-up has said, locked, and are not marked so yet."""
+        return self._read(await connection.fetch(_COVERED, limit))
+
     def due_lanes(self, now: datetime) -> set[bool]:
         """The lanes, urgent or not, on which something was put that may go now."""
         touched = (self._known[one] for one in self._new | self._changed)
@@ -178,6 +232,7 @@ class Notifications:
                 [one.intent.incident_ref for one in new],
                 [one.created_at for one in new],
                 [_NOTIFICATION.dump_json(one) for one in new],
+                [one.rolled_up_in for one in new],
             )
         if changed := [self._known[one] for one in sorted(self._changed - self._new)]:
             await connection.execute(
@@ -202,6 +257,37 @@ class Notifications:
         self._known[notification.id] = notification
 
 
+class Paces:
+    """How the people of one unit of work were paged lately, locked: they are counted one transaction after the other."""
+
+    def __init__(self) -> None:
+        self._known: dict[Stream, Pace] = {}
+        self._changed: set[Stream] = set()
+
+    def get(self, stream: Stream) -> Pace:
+        return self._known.get(stream) or Pace(stream)
+
+    def save(self, pace: Pace) -> None:
+        self._known[pace.stream] = pace
+        self._changed.add(pace.stream)
+
+    async def read(self, connection: Connection, streams: Iterable[Stream]) -> None:
+        wanted = sorted(set(streams) - self._known.keys())
+        if not wanted:
+            return
+        columns = [list(column) for column in zip(*wanted, strict=True)]
+        await connection.execute(_MAKE_PACES, *columns)
+        for row in await connection.fetch(_LOCK_PACES, *columns):
+            if row["document"] != b"null":
+                pace = _PACE.validate_json(row["document"])
+                self._known[pace.stream] = pace
+
+    async def write(self, connection: Connection) -> None:
+        if changed := sorted(self._changed):
+            columns = [list(column) for column in zip(*changed, strict=True)]
+            await connection.execute(_SAVE_PACES, *columns, [_PACE.dump_json(self._known[one]) for one in changed])
+
+
 class NotifierUnit(UnitOfWork):
     """What a batch, a look for due notifications or a person's command reads and writes."""
 
@@ -212,14 +298,17 @@ class NotifierUnit(UnitOfWork):
         self.desk = desk
         self.tickets = Tickets()
         self.notifications = Notifications()
+        self.paces = Paces()
         self._wake = wake
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
-        tickets, changing, corrected, incidents = set(), set(), set(), set()
+        tickets, changing, corrected, incidents, streams = set(), set(), set(), set(), set()
         for message in messages:
             event = message.event
             if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
                 incidents.add(event.incident_ref)
+                if isinstance(event, SafetyPageRequested):
+                    streams |= {Stream(person, event.lane, event.mode) for person in self.on_duty(event)}
             elif isinstance(event, WatchEvent):
                 continue
             elif not isinstance(event, TicketMessageAdded) or is_of_customer(event):
@@ -231,11 +320,25 @@ class NotifierUnit(UnitOfWork):
         await self.tickets.read(self.connection, tickets)
         await self.notifications.read_open_of_tickets(self.connection, changing - corrected)
         await self.notifications.read_of_tickets(self.connection, corrected)
+        await self.paces.read(self.connection, streams)  # before the pages, as whoever counts a roll-up does
         await self.notifications.read_open_pages(self.connection, incidents)
+
+    def on_duty(self, page: SafetyPageRequested) -> list[str]:
+        """Everybody who holds one of the page's roles, and the persons it names, each once."""
+        people = [person.id for role in page.roles for person in self._holders(page, role)]
+        return list(dict.fromkeys([*people, *page.persons]))
+
+    def _holders(self, page: SafetyPageRequested, role: str) -> tuple[Person, ...]:
+        """Who is on duty now, and whoever was since the epoch began: nobody is dropped at a hand-over (S4)."""
+        directory, since = self.desk.directory, page.on_duty_since or self.now
+        if page.reason_code == HAND_OVER:
+            return directory.relieved_at(role, since)
+        return directory.on_duty_since(role, since, self.now)
 
     async def save(self) -> None:
         await self.tickets.write(self.connection)
         await self.notifications.write(self.connection)
+        await self.paces.write(self.connection)
         for urgent in self.notifications.due_lanes(self.now):
             self.after_commit.append(partial(self._wake, urgent))
 
@@ -248,6 +351,12 @@ def is_of_customer(message: TicketMessageAdded) -> bool:
 async def of_ticket(connection: Connection, ticket_id: str, *, limit: int) -> list[Notification]:
     """Everything that somebody was or should be told about a ticket, oldest first."""
     return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(_OF_TICKET, ticket_id, limit)]
+
+
+async def of_incident(connection: Connection, incident_ref: str, *, limit: int) -> list[Notification]:
+    """Every page of an incident, oldest first."""
+    rows = await connection.fetch(_OF_INCIDENT, incident_ref, limit)
+    return [_NOTIFICATION.validate_json(row[0]) for row in rows]
 
 
 async def place_of(connection: Connection, notification_id: str) -> tuple[datetime, str] | None:

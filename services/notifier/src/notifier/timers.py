@@ -7,14 +7,19 @@ between leaves rows whose lease ends: pages and staff mails are then tried again
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 from prometheus_client import Counter, Histogram
 
+from notifier.domain.facts import is_drill
+from notifier.domain.gate import TextStopped
 from notifier.domain.notification import GO, Notification, Reason, State, Verdict
 from notifier.domain.retry import LOST, Outcome, SendResult, begun, ended, send_within
+from notifier.domain.roll_up import Stream
+from notifier.domain.templates import Words
+from notifier.domain.ticket import Ticket
 from notifier.handlers import announce
 from notifier.senders import Message, Sender
 from notifier.store import NotifierUnit
@@ -23,6 +28,8 @@ from shared.events.envelope import derived_id
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 
+COVERED_AT_ONCE = 200
+"""How many pages that a roll-up has said are marked so in one look: the pages of other lanes do not wait long for it."""
 DRAIN_SECONDS = 6.0
 """How long a stopping service waits for tries under way; what is later is found by its lease."""
 
@@ -34,6 +41,12 @@ SENT_AFTER = Histogram(
     "Time from the decision to tell somebody to the channel's acceptance.",
     ["audience"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 600, 3600, 86_400),
+)
+
+STOPPED = Counter(
+    "support_notification_text_stopped_total",
+    "Texts that did not go out as written; pages then went with a fixed text. Each is a bug.",
+    ["audience", "reason"],
 )
 
 log = structlog.get_logger()
@@ -102,14 +115,47 @@ class Deliveries:
             for one in finished:
                 _write_down(one, unit)
             due = await unit.notifications.claim(unit.connection, urgent=self._urgent, due_at=unit.now, limit=limit)
+            covered = await self._cover(unit)
             await unit.tickets.read(
                 unit.connection, {one.intent.ticket_id for one in due if one.intent.ticket_id}, lock=False
             )
-            letters = [letter for one in due if (letter := _begin(one, unit)) is not None]
+            uncounted = [one for one in due if one.is_uncounted]
+            letters = [letter for one in due if not one.is_uncounted and (letter := _begin(one, unit)) is not None]
         del self._finished[: len(finished)]
         for letter in letters:
             self._under_way.add(asyncio.create_task(self._send(letter)))
-        return limit > 0 and len(due) == limit
+        for roll_up in uncounted:
+            await self._count(roll_up)
+        return limit > 0 and (len(due) == limit or bool(uncounted) or covered == COVERED_AT_ONCE)
+
+    async def _cover(self, unit: NotifierUnit) -> int:
+        """Mark pages that a roll-up stands for; answers how many."""
+        if not self._urgent:
+            return 0
+        covered = await unit.notifications.covered(unit.connection, limit=COVERED_AT_ONCE)
+        for page in covered:
+            _settle(page, page.superseded(Reason.ROLLED_UP, by=page.rolled_up_in), unit)
+        return len(covered)
+
+    async def _count(self, claimed: Notification) -> None:
+        """Count what a roll-up has to say, once; from then on it stands for those pages (4.8)."""
+        async with self._units.begin() as unit:
+            facts = claimed.intent.facts
+            stream = Stream(claimed.intent.recipient, facts["lane"], facts["mode"])
+            await unit.paces.read(unit.connection, [stream])
+            await unit.notifications.lock(unit.connection, [claimed.id])
+            roll_up = unit.notifications.find(claimed.id)
+            if roll_up is None or not roll_up.is_uncounted or roll_up.state is not State.QUEUED:
+                return
+            pace, waiting = unit.paces.get(stream), await unit.notifications.waiting_for(unit.connection, roll_up.id)
+            if waiting is None:
+                unit.paces.save(replace(pace, roll_up_at=None))
+                _settle(roll_up, roll_up.superseded(Reason.ACKNOWLEDGED), unit)
+                return
+            unit.paces.save(pace.rolled_up(unit.now))
+            await unit.notifications.roll_up(unit.connection, roll_up.id, unit.now)
+            intent = replace(roll_up.intent, facts={**roll_up.intent.facts, **waiting.facts(unit.now)})
+            unit.notifications.save(replace(roll_up, intent=intent))
 
     async def _send(self, letter: Letter) -> None:
         try:
@@ -162,7 +208,11 @@ def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, M
     address = unit.desk.address(intent, ticket)
     if address is None:
         return Verdict(State.FAILED, Reason.NO_ADDRESS), None
-    words = unit.desk.words(intent, ticket)
+    if not unit.desk.may_write_to(address):
+        return Verdict(State.SUPPRESSED, Reason.NOT_ALLOWED), None
+    words = _words(notification, ticket, unit)
+    if words is None:
+        return Verdict(State.HELD, Reason.CONFIDENTIAL), None
     message = Message(
         id=notification.id,
         thread=derived_id("thread", intent.ticket_id or intent.incident_ref or notification.id),
@@ -174,6 +224,26 @@ def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, M
     return GO, message
 
 
+def _words(notification: Notification, ticket: Ticket | None, unit: NotifierUnit) -> Words | None:
+    """What it says; a page's fixed text if that may not be sent or cannot be written, None if anything else may not (S5)."""
+    intent = notification.intent
+    try:
+        return unit.desk.words(intent, ticket, released=notification.released)
+    except TextStopped as stopped:
+        _report_stopped(notification, stopped.value)
+        return unit.desk.fixed_page(intent) if notification.is_urgent else None
+    except Exception as error:
+        if not notification.is_urgent:
+            raise
+        _report_stopped(notification, type(error).__name__)
+        return unit.desk.fixed_page(intent)
+
+
+def _report_stopped(notification: Notification, why: str) -> None:
+    STOPPED.labels(notification.intent.audience, why).inc()
+    log.error("text stopped", notification_id=notification.id, template=notification.intent.template, reason=why)
+
+
 def _settle(before: Notification, after: Notification, unit: NotifierUnit) -> None:
     """Keep it, and say so unless it only waits for its next try."""
     if after == before:
@@ -181,6 +251,6 @@ def _settle(before: Notification, after: Notification, unit: NotifierUnit) -> No
     unit.notifications.save(after)
     if after.state is not State.QUEUED:
         announce(after, unit)
-    if after.state is State.SENT:
+    if after.state is State.SENT and not is_drill(after.intent):
         waited: timedelta = unit.now - after.created_at
         SENT_AFTER.labels(after.intent.audience).observe(waited.total_seconds())

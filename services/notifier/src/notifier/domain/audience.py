@@ -32,6 +32,7 @@ from notifier.domain.notification import (
     Template,
     Verdict,
 )
+from notifier.domain.roll_up import Stream
 from notifier.domain.ticket import Cause, Occasion, Ticket, Trigger
 from shared.vocabulary import ClockState, Criterion, Milestone, Subcategory, Team
 
@@ -181,6 +182,7 @@ def pages(
     step: int,
     repeat: int,
     severity: str,
+    lane: str,
     mode: str,
     paged_at: datetime,
     is_hand_over: bool = False,
@@ -191,7 +193,7 @@ def pages(
     `epoch`: with whose acknowledgement it is over, None for a page that outlives it. `of` is the ladder it is a step of.
     Whoever has just come on duty is told that it is a hand-over.
     """
-    facts = {"severity": severity, "mode": mode, "paged_at": _minute(paged_at)}
+    facts = {"severity": severity, "lane": lane, "mode": mode, "paged_at": _minute(paged_at)}
     if is_hand_over:
         facts["occasion"] = HAND_OVER
     return tuple(
@@ -210,6 +212,19 @@ def pages(
     )
 
 
+def roll_up(stream: Stream, *, due_at: datetime, correlation_id: str) -> Intent:
+    """What says the pages of a stream together at that instant; its facts are counted then (4.8)."""
+    return Intent(
+        identity=(*stream, due_at.isoformat()),
+        audience=Audience.ON_CALL,
+        recipient=stream.recipient,
+        template=Template.ROLL_UP,
+        clauses=("S4", "S5"),
+        facts={"lane": stream.lane, "mode": stream.mode},
+        correlation_id=correlation_id,
+    )
+
+
 def watch_notices(
     people: Iterable[str], *, notice: str, about: str, noticed_at: datetime, cause: Cause
 ) -> tuple[Intent, ...]:
@@ -221,7 +236,7 @@ def watch_notices(
             recipient=person,
             template=Template.WATCH,
             clauses=("S4", "S5"),
-            facts={"notice": notice, "about": about, "paged_at": _minute(noticed_at)},
+            facts={"notice": notice, "source": about, "paged_at": _minute(noticed_at)},
             correlation_id=cause.correlation_id,
         )
         for person in dict.fromkeys(people)

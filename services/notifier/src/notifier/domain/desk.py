@@ -5,6 +5,7 @@ from datetime import datetime
 
 from notifier.domain.audience import admit
 from notifier.domain.facts import known
+from notifier.domain.gate import Gate
 from notifier.domain.notification import Audience, Intent, Verdict
 from notifier.domain.templates import Templates, Words
 from notifier.domain.ticket import Ticket
@@ -19,20 +20,41 @@ class Desk:
 
     policy: Policy
     templates: Templates
+    gate: Gate
     directory: Directory
+    incident_list: str
+    allowed: frozenset[str] | None = None
+    """Addresses, and domains with their @, that may be written to; None: every one. Outside production nobody else is."""
+    """Where the people on duty find every open incident: an address behind a login, or words."""
 
     def verdict(self, intent: Intent, ticket: Ticket | None, *, released: bool = False, now: datetime) -> Verdict:
         """Whether it may go out as things stand now (T2, T3)."""
-        missing = self.templates.missing(intent.template, known(intent, ticket, self.policy.texts))
+        facts = known(intent, ticket, self.policy.texts)
+        waits = intent.audience is not Audience.ON_CALL  # a page without one of its facts falls back to a fixed text
+        missing = self.templates.missing(intent.template, facts) if waits else ()
         return admit(intent, ticket, missing=missing, released=released, now=now)
 
-    def words(self, intent: Intent, ticket: Ticket | None) -> Words:
-        """What it says.
+    def words(self, intent: Intent, ticket: Ticket | None, *, released: bool = False) -> Words:
+        """What it says, once the gate has let it pass (S5).
 
         Raises:
             jinja2.UndefinedError: a fact is missing; ask for the verdict first.
+            TextStopped: it says too much.
         """
-        return self.templates.render(intent.template, known(intent, ticket, self.policy.texts))
+        facts = {"list": self.incident_list} | known(intent, ticket, self.policy.texts)
+        words = self.templates.render(intent.template, facts)
+        self.gate.check(intent, ticket, facts, words, released=released)
+        return words
+
+    def fixed_page(self, intent: Intent) -> Words:
+        """What a page says whose text cannot be sent: a page is never lost (S4)."""
+        facts = known(intent, None, self.policy.texts)
+        return Words(f"{facts['heading']} Action needed now", f"{facts.get('call') or facts['notice']}\n")
+
+    def may_write_to(self, address: str) -> bool:
+        """Whether this deployment writes to that address at all, whatever an event says."""
+        written = address.casefold()
+        return self.allowed is None or bool({written, written[written.rfind("@") :]} & self.allowed)
 
     def address(self, intent: Intent, ticket: Ticket | None) -> str | None:
         """Where it goes today; None when the recipient cannot be reached."""

@@ -15,12 +15,12 @@
 
 A person can supply each fact of a held message (T2). What may be told of a safety ticket and of an incident is decided here, when
 the text is written: staff mails name neither its number in the subject nor the kind of matter, pages carry reference and
-severity only (S5).
+severity only (S5). `gate.py` looks at the written text once more.
 """
 
 import re
 
-from notifier.domain.notification import ESCALATED_TO_LEGAL, Intent
+from notifier.domain.notification import ESCALATED_TO_LEGAL, Intent, Template
 from notifier.domain.ticket import REPORTED, Ticket
 from shared.policy.model import Texts
 from shared.vocabulary import Category, Criterion, Severity, Team
@@ -37,10 +37,14 @@ NOTICES = {
     "step_empty": "A page for a safety incident found nobody on duty in a role. The next step was paged at once.",
 }
 """What is told about the watch itself, by the fact that the event states."""
-NEEDS_YOU = "A safety incident needs you now. Please acknowledge it."
-HANDED_OVER = "Hand-over: you have come on duty while a safety incident waits. It needs you now. Please acknowledge it."
-_INCIDENT_REF = re.compile(r"SI-[0-9A-HJKMNP-TV-Z]{8}")
+HANDED_OVER = "Hand-over: you have come on duty while an incident waits. It needs you now. Please acknowledge it."
+INCIDENT_REF = re.compile(r"SI-[0-9A-HJKMNP-TV-Z]{8}")
 _NO_REFERENCE = "SI"
+NEEDS_YOU = "An incident needs you now. Please acknowledge it."
+SEVERAL_NEED_YOU = "Incidents need you now, more than can be paged one by one."
+EXERCISE = "DRILL. This is an exercise: do what you would do if it were none."
+IN_TICKET = "see the ticket"
+"""What staff mails of a safety ticket say of its level and reason: level 0 alone would tell its class (S5)."""
 
 
 def known(intent: Intent, ticket: Ticket | None, texts: Texts) -> dict[str, str]:
@@ -57,7 +61,14 @@ def known(intent: Intent, ticket: Ticket | None, texts: Texts) -> dict[str, str]
         found |= {"heading": WATCH_HEADING, "notice": NOTICES.get(notice, NEEDS_A_LOOK)}
     if intent.incident_ref is not None:
         found |= _of_incident(intent, intent.incident_ref)
+    elif intent.template is Template.ROLL_UP:
+        found |= _of_roll_up(intent)
     return {name: value for name, value in found.items() if value is not None and value.strip()}
+
+
+def is_drill(intent: Intent) -> bool:
+    """Whether the incident is an exercise from birth to archive."""
+    return intent.facts.get("mode") == "drill"
 
 
 def _of_ticket(ticket: Ticket, texts: Texts) -> dict[str, str | None]:
@@ -82,7 +93,7 @@ def _for_staff(ticket: Ticket, intent: Intent) -> dict[str, str]:
     routing = ticket.routing
     level = f"{routing.level:d}" if routing else "not routed yet"
     if ticket.is_safety:
-        return {"reference": "[Ticket]", "about": Category.SAFETY.value, "level": level, "reason": "see the ticket"}
+        return {"reference": "[Ticket]", "about": Category.SAFETY.value, "level": IN_TICKET, "reason": IN_TICKET}
     about = "not classified yet"
     if routing and routing.category:
         about = " / ".join(word for word in (routing.category, routing.subcategory) if word)
@@ -90,14 +101,25 @@ def _for_staff(ticket: Ticket, intent: Intent) -> dict[str, str]:
     return {"reference": f"[Ticket #{ticket.number}]", "about": about, "level": level, "reason": reason}
 
 
+def _of_roll_up(intent: Intent) -> dict[str, str]:
+    """No reference of one incident stands in its subject, and only what has the form of one in its list."""
+    drill = is_drill(intent)
+    named = (line for line in intent.facts.get("incidents", "").splitlines() if INCIDENT_REF.fullmatch(line))
+    return {
+        "heading": f"{'DRILL ' if drill else ''}[{_NO_REFERENCE}]",
+        "call": f"{EXERCISE} {SEVERAL_NEED_YOU}" if drill else SEVERAL_NEED_YOU,
+        "incidents": "\n".join(named) or _NO_REFERENCE,
+    }
+
+
 def _of_incident(intent: Intent, incident_ref: str) -> dict[str, str]:
     """Reference and severity, each only in the form it must have: a page goes out whatever came in (S5, S6)."""
-    reference = incident_ref if _INCIDENT_REF.fullmatch(incident_ref) else _NO_REFERENCE
+    reference = incident_ref if INCIDENT_REF.fullmatch(incident_ref) else _NO_REFERENCE
     severity = intent.facts.get("severity", "")
-    drill = "DRILL " if intent.facts.get("mode") == "drill" else ""
+    call = HANDED_OVER if intent.facts.get("occasion") == HAND_OVER else NEEDS_YOU
     return {
-        "heading": f"{drill}[{reference}]",
-        "call": HANDED_OVER if intent.facts.get("occasion") == HAND_OVER else NEEDS_YOU,
+        "heading": f"{'DRILL ' if is_drill(intent) else ''}[{reference}]",
+        "call": f"{EXERCISE} {call}" if is_drill(intent) else call,
         "incident": reference,
         "severity": severity if severity.upper() in Severity.__members__ else "unknown",
     }

@@ -33,6 +33,7 @@ class Template(StrEnum):
     SLA_CORRECTED = "sla_corrected"
     MERGE_CIRCLE = "merge_circle"
     PAGE = "page"
+    ROLL_UP = "roll_up"
     WATCH = "watch"
 
 
@@ -80,10 +81,16 @@ class Reason(StrEnum):
     TICKET_CLOSED = "ticket_closed"
     OUTDATED = "outdated"
     NEWER_PAGE = "newer_page"
+    ROLLED_UP = "rolled_up"
+    """Said together with others, since there were too many to say one by one (S4)."""
     ACKNOWLEDGED = "acknowledged"
     NOBODY_ON_DUTY = "nobody_on_duty"
     TOO_LATE = "too_late"
     UNRENDERABLE = "unrenderable"
+    NOT_ALLOWED = "not_allowed"
+    """The deployment is not production, and its recipients do not include this one."""
+    CONFIDENTIAL = "confidential"
+    """The gate stopped its text (S5)."""
 
 
 class NotHeld(Refusal):
@@ -164,6 +171,8 @@ class Notification:
     reason: str | None = None
     missing: tuple[str, ...] = ()
     covered_by: str | None = None
+    rolled_up_in: str | None = None
+    """The roll-up that says it, which may not have gone out yet."""
     attempts: int = 0
     next_look_at: datetime | None = None
     released: bool = False
@@ -186,6 +195,11 @@ class Notification:
         """Pages have a lane of their own and wait behind nothing (S6)."""
         return self.intent.audience is Audience.ON_CALL
 
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether it is a roll-up that nobody has counted yet what it has to say."""
+        return self.intent.template is Template.ROLL_UP and "total" not in self.intent.facts
+
     def under(self, verdict: Verdict, now: datetime) -> Self:
         """As the verdict says; one that may go is due now."""
         return replace(
@@ -199,6 +213,10 @@ class Notification:
     def superseded(self, reason: Reason, *, by: str | None = None) -> Self:
         """Overtaken. A try under way goes on; should it succeed, that is what is recorded."""
         return replace(self, state=State.SUPERSEDED, reason=reason, covered_by=by, missing=(), next_look_at=None)
+
+    def waiting_for(self, roll_up_id: str) -> Self:
+        """To be said by a roll-up, not by itself."""
+        return replace(self, reason=Reason.ROLLED_UP, rolled_up_in=roll_up_id, next_look_at=None)
 
     def supplied(self, facts: Mapping[str, str | bool], *, by: str) -> Self:
         """With facts that a person supplied: `true` for what was done, words for the rest (T2).

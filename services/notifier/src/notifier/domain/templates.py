@@ -33,8 +33,9 @@ PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.SLA_BREACHED: ("reference", "ticket_number", "team_name", "about", "milestone", "due_at"),
     Template.SLA_CORRECTED: ("reference", "ticket_number", "team_name", "about", "milestone", "standing"),
     Template.MERGE_CIRCLE: ("reference", "ticket_number", "team_name", "about"),
-    Template.WATCH: ("heading", "notice", "about", "paged_at"),
+    Template.WATCH: ("heading", "notice", "source", "paged_at"),
     Template.PAGE: ("heading", "call", "incident", "severity", "paged_at"),
+    Template.ROLL_UP: ("heading", "call", "total", "counts", "oldest", "incidents", "list"),
 }
 """What each text prints."""
 
@@ -75,13 +76,16 @@ class Templates:
     def __init__(self, sources: Mapping[Template, str]) -> None:
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         self._compiled: dict[Template, tuple[Compiled, Compiled]] = {}
+        self._prints: dict[Template, tuple[frozenset[str], frozenset[str]]] = {}
         for template in Template:
             first, _, rest = sources.get(template, "").partition("\n")
             if not first.startswith("Subject: ") or not rest.startswith("\n"):
                 raise BadTemplate(f"{template}: no subject line followed by an empty one")
-            printed = meta.find_undeclared_variables(environment.parse(sources[template]))
+            in_each = [frozenset(meta.find_undeclared_variables(environment.parse(part))) for part in (first, rest)]
+            printed = in_each[0] | in_each[1]
             if printed != set(PLACEHOLDERS[template]):
                 raise BadTemplate(f"{template}: prints {', '.join(sorted(printed))}")
+            self._prints[template] = (in_each[0], in_each[1])
             subject = environment.from_string(first.removeprefix("Subject: "))
             self._compiled[template] = (subject, environment.from_string(rest[1:]))
 
@@ -89,6 +93,10 @@ class Templates:
         """The names of the facts without which this text may not go out (T2)."""
         needed = (*PLACEHOLDERS[template], *CLAIMS_OF.get(template, ()))
         return tuple(name for name in needed if name not in facts)
+
+    def prints(self, template: Template) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of the facts in its subject and in its body."""
+        return self._prints[template]
 
     def render(self, template: Template, facts: Mapping[str, str]) -> Words:
         """The text with these facts.
