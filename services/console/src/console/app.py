@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ from console.calendar import check_file
 from console.clocks import Clocks
 from console.dead_letters import DeadLetters
 from console.decisions import Decisions
+from console.drill import Drill
 from console.ical import NotImported, read_closed_days
+from console.incidents import Incidents
 from console.promises import Promises
 from console.services import Unanswered
 from console.settings import ConsoleSettings, Installation, NotFound
@@ -32,6 +35,8 @@ dlq = typer.Typer(help="Records set aside: list, look at one, put back.", no_arg
 app.add_typer(dlq, name="dlq")
 policy = typer.Typer(help="Drafts of the policy: try one on what really happened.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
+incident = typer.Typer(help="Incidents of child safety: who was paged, and why not.", no_args_is_help=True)
+app.add_typer(incident, name="incident")
 calendar = typer.Typer(help="The policy's calendar: check it, import closed days. Asks nobody.", no_args_is_help=True)
 app.add_typer(calendar, name="calendar")
 audit = typer.Typer(help="The audit of the safety-bridge.", no_args_is_help=True)
@@ -153,6 +158,33 @@ def import_calendar(
     for line in found.left_out:
         Console(stderr=True).print(f"left out: {line}", markup=False)
     out.print(found.as_yaml(), markup=False)
+
+
+@incident.command("explain")
+def explain_incident(
+    incident_ref: str,
+    person: Annotated[str, typer.Option(help="The person's id in the directory.")],
+    at: Annotated[datetime, typer.Option(help="The minute, in UTC.", formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])],
+) -> None:
+    """Show why a person was or was not paged in that minute: the rule and the rows, and what became of the page."""
+    with _failures_told():
+        for line in Incidents(_installation()).explain(incident_ref, person, at.replace(tzinfo=UTC)):
+            out.print(line, markup=False)
+
+
+@app.command()
+def drill(
+    acknowledge_as: Annotated[
+        str | None, typer.Option(help="Acknowledge it at the end in the name of this person.")
+    ] = None,
+    role: Annotated[str, typer.Option(help="The role in which to acknowledge.")] = "primary",
+    within: Annotated[float, typer.Option(help="Seconds to wait for the incident, and for its pages.")] = 60.0,
+) -> None:
+    """Run an exercise through the whole chain: a signal by the fast lane, an incident, pages to the people on duty. Whoever is
+    paged reads DRILL first; it pages again until somebody acknowledges. Exit status 1 if nobody was reached."""
+    with _failures_told():
+        for line in Drill(_installation(), within_seconds=within).run(acknowledge_as=acknowledge_as, role=role):
+            out.print(line, markup=False)
 
 
 @app.command()

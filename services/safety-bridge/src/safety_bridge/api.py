@@ -14,6 +14,7 @@ from safety_bridge.audit import NO_PERSON
 from safety_bridge.domain import approvals, deadlines
 from safety_bridge.domain.clock import Clock, Promise
 from safety_bridge.domain.commands import must_hold
+from safety_bridge.domain.explanation import Rule, explain
 from safety_bridge.domain.identity import Mode, fit_id
 from safety_bridge.domain.incident import Actor, Incident, Proposal
 from safety_bridge.domain.retention import Reason
@@ -267,6 +268,19 @@ class IncidentDocument(BaseModel):
     continues_in: str | None
 
 
+class ExplanationDocument(BaseModel):
+    """Why a person was or was not paged in a minute: the rule, and what was told that it follows from."""
+
+    incident_ref: str
+    person: str
+    at: Instant
+    paged: bool
+    rule: Rule
+    roles: tuple[str, ...]
+    """The roles this person held then."""
+    because: list[dict[str, Any]]
+
+
 class IncidentDetail(IncidentDocument):
     """One incident, with the references of others of the same subject or account, the latest first."""
 
@@ -304,8 +318,10 @@ class IncidentList(BaseModel):
     incidents: list[IncidentDocument]
 
 
-def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
-    """The routes of the bridge."""
+def routes(
+    units: UnitsOfWork[SafetyUnit], policy: Policy, roles_of: Callable[[str, datetime], tuple[str, ...]]
+) -> APIRouter:
+    """The routes of the bridge. `roles_of` answers which roles a person held at an instant."""
     router = APIRouter(prefix="/v1/incidents")
     may_act = [Depends(require(Scope.INCIDENTS_ACT))]
 
@@ -344,6 +360,25 @@ def routes(units: UnitsOfWork[SafetyUnit], policy: Policy) -> APIRouter:
         """Take exactly the incidents listed, each in the epoch that was read; each stands for itself (S4)."""
         return AcknowledgedList(
             results=[await _acknowledge_one(units, command.actor, one) for one in command.incidents]
+        )
+
+    @router.get("/{ref}/explain")
+    async def explanation(ref: str, person: Identifier, at: Instant, by: ByReader) -> ExplanationDocument:
+        """Why this person was or was not paged about the incident in the minute that begins at `at`; the audit keeps who asked."""
+        async with units.begin() as unit:
+            known = _known(await store.read_incident(unit.connection, ref) if fit_id(ref) else None)
+            history = await store.read_told(unit.connection, ref)
+            handlers.read([known.ref], by, unit)
+        roles = roles_of(person, at)
+        found = explain(history, person=person, roles=roles, at=at)
+        return ExplanationDocument(
+            incident_ref=ref,
+            person=person,
+            at=at,
+            paged=found.rule is Rule.PAGED,
+            rule=found.rule,
+            roles=roles,
+            because=[told.shown() for told in found.because],
         )
 
     @router.post("/{ref}/acknowledge", dependencies=may_act)

@@ -122,6 +122,9 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     rewrap = Ticker("master-keys", partial(rewrap_keys, bulk_units), every_seconds=3600)
     parts: list[Part] = [signals, routed, pages, *duty, heads, retention, rewrap, *relays.values()]
 
+    def roles_of(person: str, at: datetime) -> tuple[str, ...]:
+        return tuple(role for role in OnCallRole if any(one.id == person for one in file.directory.on_duty(role, at)))
+
     def directory_check() -> str | None:
         if unknown := roles_nobody_knows(policy, frozenset(OnCallRole)):
             return f"the policy pages roles that the directory does not know: {', '.join(unknown)}"
@@ -134,6 +137,6 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         checks={"directory": directory_check} | {part.name: part.failing for part in parts},
         degraded={"directory_file": file.refused, "coverage": coverage.gaps, "self_proof": proof.doubt},
     )
-    http.include_router(api.routes(urgent_units, policy))
+    http.include_router(api.routes(urgent_units, policy, roles_of))
     http.include_router(dead_letter_routes([signals, routed], bulk))
     return App(http, parts)

@@ -5,6 +5,7 @@ are the names under which it is known: the agent's incident id, tickets, a produ
 word of an event (S5).
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,14 +17,16 @@ from pydantic import TypeAdapter
 
 from safety_bridge import audit, watch
 from safety_bridge.domain import deadlines, handover, identity, signal
+from safety_bridge.domain.explanation import Told
 from safety_bridge.domain.identity import Identity, IncidentRef
 from safety_bridge.domain.incident import Incident
 from safety_bridge.vault import Vault
 from shared.directory import Directory
 from shared.errors import TransientFailure
 from shared.events.agent import AgentEvent, SafetyTicketFlagged, SafetyUnreadable
-from shared.events.envelope import OUR_SOURCES, Envelope, Event, Received, derived_id
+from shared.events.envelope import OUR_SOURCES, Envelope, Event, Outgoing, Received, derived_id
 from shared.events.routing import RoutingAssigned
+from shared.events.topics import SAFETY
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Policy
 from shared.runtime.database import Connection
@@ -73,6 +76,11 @@ where ($1::text is null or ref in (select ref from incident_alias where kind = '
   and ($2::text is null or ref in (select ref from incident_alias where kind = 'ticket' and name = $2))
 order by document ->> 'next_page_at' is null, opened_at desc limit $3
 """
+_KEEP_TOLD = """
+insert into told (incident_ref, at, fact, data)
+select ref, $1, fact, data from unnest($2::text[], $3::text[], $4::jsonb[]) as row (ref, fact, data)
+"""
+_TOLD = "select at, fact, data::text from told where incident_ref = $1 order by at, seq"
 
 
 def identities_of(message: Received[Event], environment: str | None = None) -> tuple[Identity, ...]:
@@ -219,6 +227,25 @@ class Incidents:
         return self._by_ref[ref]
 
 
+async def keep_told(connection: Connection, events: Iterable[Outgoing], now: datetime) -> None:
+    """What was told of incidents, beside its way to the topic: it explains later who was paged, and why not."""
+    of_incidents = [event for event in events if event.topic == SAFETY.name and b'"incident_ref"' in event.value]
+    if of_incidents:
+        await connection.execute(
+            _KEEP_TOLD,
+            now,
+            [event.key for event in of_incidents],
+            [event.wire_type.split(".")[-2] for event in of_incidents],
+            [event.value.decode() for event in of_incidents],
+        )
+
+
+async def read_told(connection: Connection, ref: str) -> list[Told]:
+    """All that was told of an incident, in order of time."""
+    rows = await connection.fetch(_TOLD, ref)
+    return [Told(row["at"], row["fact"], json.loads(row["data"])) for row in rows]
+
+
 class SafetyUnit(UnitOfWork):
     """A unit of work with incidents, the policy, the directory in force, and in which roles each person may act."""
 
@@ -279,6 +306,7 @@ class SafetyUnit(UnitOfWork):
                 do()
         await self.incidents.write(self.connection, self.policy)
         await self.noticed.write(self.connection, self.now)
+        await keep_told(self.connection, self.emitted, self.now)
         sealed = await self.vault.write(self.connection)
         await audit.append(self.connection, [*audit.entries_of(self.emitted), *sealed, *self.noted])
 
