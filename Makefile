@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks model scorecard up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks bench-safety model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
@@ -76,6 +76,9 @@ bench-calendar: $(READY) ## compare business time with two libraries of the fiel
 
 bench-clocks: $(READY) ## measure deadlines among very many open clocks (COUNT=1000000)
 	exec $(BIN)/python -m deploy.bench.clocks $(if $(COUNT),--count $(COUNT))
+
+bench-safety: $(READY) ## measure a crisis from its post to the mail server behind 200,000 tickets, over outages, and in a storm
+	exec $(BIN)/python -m deploy.bench.safety
 
 model: $(READY) ## train the classifier's model from the examples (about 2 minutes)
 	$(BIN)/python -m router.training.build
