@@ -364,7 +364,7 @@ def routes(
 
     @router.get("/{ref}/explain")
     async def explanation(ref: str, person: Identifier, at: Instant, by: ByReader) -> ExplanationDocument:
-        """Why this person was or was not paged about the incident in the minute that begins at `at`; the audit keeps who asked."""
+        """Why this person was or was not paged in the minute that begins at `at`; the audit keeps who asked."""
         async with units.begin() as unit:
             known = _known(await store.read_incident(unit.connection, ref) if fit_id(ref) else None)
             history = await store.read_told(unit.connection, ref)
