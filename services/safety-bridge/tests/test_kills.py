@@ -37,6 +37,7 @@ from shared.testing.builders import record
 from shared.testing.time import FakeNow
 
 DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
+LOCAL_KEY = Path(__file__).parents[3] / "deploy/src/deploy/local.key"
 POLICY = load_policy()
 AT_WORK = ("consumer-safety-bridge", "pages", "relay-urgent", "relay-bulk")
 TABLES = "incident, incident_alias, outbox, inbox, consumer_cursor, dead_letter, told_once"
@@ -216,7 +217,12 @@ class World:
         databases = [MortalDatabase(self.url, fate) for _ in range(2)]
         broker: Any = self.broker.seen_by(fate)
         settings = Settings.model_validate(
-            {"kafka_bootstrap_servers": "nobody:9", "database_url": self.url, "directory_file": DEMO_DIRECTORY}
+            {
+                "kafka_bootstrap_servers": "nobody:9",
+                "database_url": self.url,
+                "directory_file": DEMO_DIRECTORY,
+                "master_key_file": LOCAL_KEY,
+            }
         )
         app = build(settings, now=self.now, kafka=broker, bulk=databases[0], urgent=databases[1])
         parts = {part.name: part for part in app.parts if part.name in AT_WORK}

@@ -22,6 +22,7 @@ from shared.testing.builders import headers_of
 from shared.testing.topic import Seen, producer, read_topic, wait_for_records
 
 DEMO_DIRECTORY = Path(__file__).parents[3] / "deploy/src/deploy/directory.yaml"
+LOCAL_KEY = Path(__file__).parents[3] / "deploy/src/deploy/local.key"
 REPORT_WITHIN_SECONDS = 30.0
 LAG_SECONDS = 60.0
 GROWTH_MEGABYTES = 300.0
@@ -37,7 +38,12 @@ async def test_in_a_storm_every_incident_is_kept_and_a_report_is_paged_in_time(
     await kafka.create_topics()
     databases = [Database(database_url, schema="safety_bridge") for _ in range(2)]
     settings = SafetyBridgeSettings.model_validate(
-        {"kafka_bootstrap_servers": kafka_address, "database_url": database_url, "directory_file": DEMO_DIRECTORY}
+        {
+            "kafka_bootstrap_servers": kafka_address,
+            "database_url": database_url,
+            "directory_file": DEMO_DIRECTORY,
+            "master_key_file": LOCAL_KEY,
+        }
     )
     app = build(settings, now=machine_now, kafka=kafka, bulk=databases[0], urgent=databases[1])
     parts = [asyncio.create_task(part.run()) for part in app.parts]
