@@ -286,6 +286,18 @@ def test_a_safety_ticket_is_not_merged_into_an_ordinary_one_but_the_other_way_ro
     assert {(event.ticket_id, event.reason) for event in cancelled} == {("A", "merged")}
 
 
+@pytest.mark.parametrize("decided_after", [1, 4])
+def test_a_merged_ticket_that_goes_to_safety_goes_on_by_itself(monitor: Monitor, decided_after: int) -> None:
+    """HD-78: its clocks run again, and what is said there is not said elsewhere, also if it was decided before (S1, S6, L13)."""
+    for ticket_id in "AB":
+        routed(monitor, ticket_id)
+    monitor.handle(TicketClosed, ticket_id="B", reason="merged", into="A", occurred_at=AT + 3 * MINUTE)
+    safety = {"category": "safety", "subcategory": "content_moderation"}
+    monitor.handle(RoutingAssigned, ticket_id="B", occurred_at=AT + decided_after * MINUTE, **safety)
+    met = monitor.handle(TicketMessageAdded, ticket_id="B", occurred_at=AT + 5 * MINUTE)
+    assert {(type(event), event.ticket_id) for event in met} == {(SlaMet, "B")}
+
+
 def test_thanks_reopen_a_resolved_ticket(monitor: Monitor) -> None:
     """HD-27: by the clause a customer's message reopens, whatever it says (L12)."""
     monitor.handle(RoutingAssigned)

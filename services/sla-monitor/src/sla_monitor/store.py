@@ -228,9 +228,11 @@ class Tickets:
         return into - self._tickets.keys()
 
     def _chain(self, ticket: Ticket) -> list[Ticket]:
+        """The ticket, and what it was merged into; one that went to safety since goes on by itself (S1, S6)."""
         chain = [ticket]
-        while (into := chain[-1].merged_into) is not None and (known := self._tickets.get(into)) is not None:
-            if any(one is known for one in chain):
+        while (into := chain[-1].merged_into) is not None and not chain[-1].is_of_safety():
+            known = self._tickets.get(into)
+            if known is None or any(one is known for one in chain):
                 break
             chain.append(known)
         return chain
