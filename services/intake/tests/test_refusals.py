@@ -313,5 +313,6 @@ async def test_a_cry_under_a_known_id_is_not_unseen(intake: Any) -> None:
     again = intake.event(body="I want to kill myself")
     assert (await intake.post("/v1/events", again, STRUCTURED)).status_code == 409
     assert (await intake.post("/v1/events", [again], BATCH)).json()[0]["status"] == 409
-    marks = [left.data for left in await intake.left() if left.topic == "safety.agent.v1"]
-    assert marks == [{"reason_code": "refused"}] * 2
+    marks = [left for left in await intake.left() if left.topic == "safety.agent.v1"]
+    assert [mark.data["reason_code"] for mark in marks] == ["refused"] * 2
+    assert all([b"kill myself" in (await intake.unsealed(mark))[1] for mark in marks])
