@@ -58,6 +58,10 @@ async def test_a_standard_issue(system: System, ticket_id: str, category: str, s
     assert "resolved" in resolution["subject"].lower()
 
 
+def is_opened(event: Any) -> bool:
+    return event.fact == "safety.incident_opened" and event.data["agent_incident_id"] == "A-1"
+
+
 async def test_a_safety_issue(system: System) -> None:
     """Example 3: a crisis is paged until somebody acknowledges; nothing of it stands on general topics or in mails (S5, S9)."""
     secret = "transcript-canary"
@@ -73,18 +77,15 @@ async def test_a_safety_issue(system: System) -> None:
             },
         )
         assert answer.status_code == 202
-    safety = await system.read_until(
-        "support.safety.v1", lambda seen: any("page_requested" in one.fact for one in seen)
-    )
-    opened = next(
-        one.data for one in safety if one.fact == "safety.incident_opened" and one.data["agent_incident_id"] == "A-1"
-    )
+    safety = await system.read_until("support.safety.v1", lambda seen: any(is_opened(one) for one in seen))
+    opened = next(one.data for one in safety if is_opened(one))
     ref = opened["incident_ref"]
     tickets = await system.read_until("support.ticket.v1", lambda seen: any("restricted" in one.fact for one in seen))
     restricted = next(one for one in tickets if one.fact == "ticket.restricted")
     assert not any(word in str(restricted) for word in ("crisis", "critical", "A-1", ref))
-    page = next(mail for mail in await pages(system) if ref in mail["subject"])
-    assert page["subject"] == f"[{ref}] Action needed now"
+    async with asyncio.timeout(60):
+        while f"[{ref}] Action needed now" not in await paged(system):
+            await asyncio.sleep(0.1)
     everything = str(await system.mails())
     for topic in ("support.ticket.v1", "support.safety.v1", "support.notification.v1", "support.routing.v1"):
         everything += str([one.value for one in await system.read(topic)])
@@ -101,7 +102,7 @@ async def test_a_safety_issue(system: System) -> None:
 
 async def test_what_the_fast_lane_cannot_read_is_paged(system: System) -> None:
     """S6: never refused, never only in a dead-letter topic."""
-    before = len(await pages(system))
+    before = len(await paged(system))
     async with system.client() as client:
         answer = await client.post(
             system.stack.url("intake") + "/v1/safety/events",
@@ -110,12 +111,10 @@ async def test_what_the_fast_lane_cannot_read_is_paged(system: System) -> None:
         )
     assert answer.status_code == 202
     async with asyncio.timeout(60):
-        while len(await pages(system)) == before:
+        while len(await paged(system)) == before:
             await asyncio.sleep(0.1)
 
 
-async def pages(system: System) -> list[dict[str, Any]]:
-    async with asyncio.timeout(60):
-        while not (found := [mail for mail in await system.mails() if "Action needed now" in mail["subject"]]):
-            await asyncio.sleep(0.1)
-    return found
+async def paged(system: System) -> list[str]:
+    """The subjects of the mails that page somebody."""
+    return [mail["subject"] for mail in await system.mails() if "Action needed now" in mail["subject"]]

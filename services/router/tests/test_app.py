@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from router.app import GROUP, NAME, SUBSCRIPTIONS, build
 from router.settings import RouterSettings
 from shared.events.quality import QualityAssessed
-from shared.events.sla import SlaCorrected, SlaWarning
+from shared.events.sla import SlaWarning
 from shared.events.ticket import TicketAcknowledged, TicketRated, TicketReviewed
 from shared.events.topics import ROUTING, SCREENING, SLA, TICKET
 from shared.messaging.kafka import Kafka
@@ -23,7 +23,7 @@ def test_what_it_subscribes_to_is_what_can_change_a_decision() -> None:
     assert GROUP in TICKET.consumers
     assert GROUP in SLA.consumers
     assert set(TICKET.events) - set(SUBSCRIPTIONS) == {TicketAcknowledged, TicketRated, TicketReviewed}
-    assert set(SLA.events) - set(SUBSCRIPTIONS) == {SlaWarning, SlaCorrected, QualityAssessed}
+    assert set(SLA.events) - set(SUBSCRIPTIONS) == {SlaWarning, QualityAssessed}
 
 
 @asynccontextmanager

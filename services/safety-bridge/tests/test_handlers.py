@@ -470,8 +470,8 @@ async def test_a_heartbeat_opens_nothing(bridge: Any) -> None:
 
 async def test_a_restricted_ticket_is_the_same_for_every_matter_and_leads_to_none(bridge: Any) -> None:
     """S9, SN-40, invariant 32: it differs in its id alone, and shares no id with the incident or its cause."""
-    crisis = await bridge.hear(SafetyCrisisDetected, CRISIS, id="e-77")
-    report = await bridge.hear(agent.SafetyMandatoryReportTriggered, {"agent_incident_id": "A-2"}, id="e-78")
+    crisis = await bridge.hear(SafetyCrisisDetected, CRISIS, id="heard-77")
+    report = await bridge.hear(agent.SafetyMandatoryReportTriggered, {"agent_incident_id": "A-2"}, id="heard-78")
     tickets = []
     for emitted in (crisis, report):
         created, restricted = emitted[-2:]
@@ -480,7 +480,7 @@ async def test_a_restricted_ticket_is_the_same_for_every_matter_and_leads_to_non
         outside = b"".join(
             [created.value, restricted.value, *(value for _, value in created.headers() + restricted.headers())]
         )
-        for inside in ("A-1", "A-2", "e-77", "e-78", "SI-", *(one.id for one in emitted[:2])):
+        for inside in ("A-1", "A-2", "heard-77", "heard-78", "SI-", *(one.id for one in emitted[:2])):
             assert inside.encode() not in outside
         tickets.append((json.loads(created.value) | {"ticket_id": None}, len(ticket_id)))
     assert tickets[0] == tickets[1]
