@@ -159,7 +159,7 @@ async def test_an_acknowledgement_of_an_epoch_that_has_passed_stops_nothing(brid
 
 
 async def test_an_acknowledgement_is_told_once_and_ends_paging(bridge: Any) -> None:
-    """Invariant 19: with whom and in which role (S4)."""
+    """Invariant 19, HD-79: with whom and in which role; a second one changes nothing (S4)."""
     await bridge.hear(SafetyCrisisDetected, CRISIS)
     emitted = await bridge.acknowledge("primary")
     told = data_of(emitted, "incident_acknowledged")

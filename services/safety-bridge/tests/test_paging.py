@@ -74,7 +74,7 @@ def test_each_lane_keeps_its_times(
 
 
 def test_a_crisis_nobody_answers_is_paged_wider_and_without_end(policy: Policy) -> None:
-    """SN-07, invariant 16: still paging at eight in the morning, and everybody by then (S4)."""
+    """SN-07, HD-79, invariant 16: still paging at eight in the morning, and everybody by then (S4)."""
     pages = pages_of(an_incident(policy), policy, until=timedelta(hours=5))
     assert [page.roles for _, page in pages[:4]] == [
         ("primary", "safety_team"),
