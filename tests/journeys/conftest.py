@@ -37,9 +37,9 @@ def start_system(own_engines: Engines, tmp_path: Path) -> Iterator[StartSystem]:
         yield start
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def system(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system for all tests that kill nothing."""
+    """One running system for all tests of a file: others would fill its queues, and its people's pages would be rolled up."""
     started = asyncio.run(System.start(tmp_path_factory.mktemp("system"), engines))
     yield started
     started.stop()
