@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -441,6 +441,19 @@ async def _run(engines: Engines, directory: Path, arguments: argparse.Namespace)
     out.print(table)
 
 
+@contextmanager
+def running_engines() -> Iterator[tuple[Engines, Path]]:
+    """Engines of a benchmark's own, and its directory; both are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="support-bench-") as name:
+        directory = Path(name)
+        engines = provide_engines(directory / "engines")
+        try:
+            engines.start()
+            yield engines, directory
+        finally:
+            engines.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", nargs="*", choices=["latency", "hop", "judgement", "path", "intake", "retarget"])
@@ -449,14 +462,8 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=200, help="events sent one by one")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each HTTP load")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="support-bench-") as name:
-        directory = Path(name)
-        engines = provide_engines(directory / "engines")
-        try:
-            engines.start()
-            asyncio.run(_run(engines, directory, arguments))
-        finally:
-            engines.stop()
+    with running_engines() as (engines, directory):
+        asyncio.run(_run(engines, directory, arguments))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import asyncio
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,11 +20,10 @@ import asyncpg
 import httpx2
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from deploy.bench.__main__ import Bench, out, preload
+from deploy.bench.__main__ import Bench, out, preload, running_engines
 from deploy.catcher import MailCatcher
 from deploy.engines import Engine, Engines
 from deploy.given import GivenDatabase, GivenKafka
-from deploy.provider import provide_engines
 from deploy.stack import Stack
 from shared.messaging.kafka import Kafka
 
@@ -267,14 +265,8 @@ def main() -> None:
     parser.add_argument("--incidents", type=int, default=10_000, help="of the storm")
     parser.add_argument("--seconds", type=float, default=60.0, help="within which the storm's signals are posted")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="support-bench-") as name:
-        directory = Path(name)
-        engines = provide_engines(directory / "engines")
-        try:
-            engines.start()
-            asyncio.run(_run(engines, directory, arguments))
-        finally:
-            engines.stop()
+    with running_engines() as (engines, directory):
+        asyncio.run(_run(engines, directory, arguments))
 
 
 if __name__ == "__main__":

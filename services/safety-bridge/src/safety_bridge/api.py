@@ -13,7 +13,6 @@ from safety_bridge import commands, handlers, store
 from safety_bridge.audit import NO_PERSON
 from safety_bridge.domain import approvals, deadlines
 from safety_bridge.domain.clock import Clock, Promise
-from safety_bridge.domain.commands import must_hold
 from safety_bridge.domain.explanation import Rule, explain
 from safety_bridge.domain.identity import Mode, fit_id
 from safety_bridge.domain.incident import Actor, Incident, Proposal
@@ -530,7 +529,7 @@ def routes(
         """Somebody asks for erasure: the content is kept until its date, and that answer is recorded (S5)."""
         async with units.begin() as unit:
             known = await _locked(unit, ref)
-            _must_be_staff(command.actor, unit)
+            commands.must_be_staff(command.actor.actor(), unit)
             kept = await unit.vault.retention_of(unit.connection, known.ref)
             why = kept.why_kept(known, unit.now) or Reason.RETENTION_OVER
             handlers.decide_retention(kept, unit, "erasure_restricted", why, **_said(command.actor))
@@ -541,7 +540,7 @@ def routes(
         """Place a hold (legal and compliance), or lift it: another person than the one who placed it (S1)."""
         async with units.begin() as unit:
             known = await _locked(unit, ref)
-            _must_be_staff(command.actor, unit)
+            commands.must_be_staff(command.actor.actor(), unit)
             before = await unit.vault.retention_of(unit.connection, known.ref)
             change = before.held if command.hold else before.lifted
             after = change(actor_id=command.actor.id, actor_role=command.actor.role)
@@ -596,10 +595,6 @@ async def _acknowledge_one(units: UnitsOfWork[SafetyUnit], actor: ActorDocument,
             incident_ref=one.incident_ref, status=problem.status, problem=f"/problems/{problem.slug}"
         )
     return AcknowledgedOne(incident_ref=one.incident_ref, status=200)
-
-
-def _must_be_staff(actor: ActorDocument, unit: SafetyUnit) -> None:
-    must_hold(actor.actor(), unit.staff.get(actor.id, frozenset()))
 
 
 def _said(actor: ActorDocument) -> dict[str, str]:

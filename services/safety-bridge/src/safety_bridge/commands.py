@@ -43,7 +43,7 @@ class TicketHasAnIncident(Refusal):
 
 def acknowledge(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor) -> Incident:
     """A person takes the incident as it stands in this epoch (S4)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.acknowledge(known, epoch=epoch, actor=actor, now=unit.now, policy=unit.policy)
     if after is known:
         return known
@@ -76,7 +76,7 @@ def raise_(
 
 def progress(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, kind: str) -> Incident:
     """A person says what has been done (S4)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.progress(known, epoch=epoch, kind=kind, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentProgressed, after, unit, actor, kind, clause="S4")
 
@@ -84,7 +84,7 @@ def progress(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, kin
 def note(known: Incident, unit: SafetyUnit, *, actor: Actor, text: str) -> None:
     """A person's own words about the matter: sealed, and never in a message, however harmless they look (S5). Of an incident
     that somebody has taken it is progress (S4)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     said = {"text": text, "actor_id": actor.id, "actor_role": actor.role}
     unit.vault.seal(known.ref, Kind.NOTE, orjson.dumps(said), actor=actor.id, role=actor.role)
     if known.handling in _TAKEN and known.continues_in is None:
@@ -93,29 +93,29 @@ def note(known: Incident, unit: SafetyUnit, *, actor: Actor, text: str) -> None:
 
 def coordinate(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, counterpart: str) -> Incident:
     """A person says who of the Safety Team works on it too (S4)."""
-    _must_be_staff(actor, unit)
-    _must_be_staff(Actor(counterpart, "safety_team"), unit)
+    must_be_staff(actor, unit)
+    must_be_staff(Actor(counterpart, "safety_team"), unit)
     after = commands.coordinate(known, epoch=epoch, counterpart=counterpart, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentCoordinated, after, unit, actor, clause="S4")
 
 
 def hand_off(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor) -> Incident:
     """A person says that somebody in danger has been handed over to help (S3)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.hand_off(known, epoch=epoch, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentProgressed, after, unit, actor, "handed_off", clause="S3")
 
 
 def confirm_hand_off(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor) -> Incident:
     """A person says that help has really reached them (S3)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.confirm_hand_off(known, epoch=epoch, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentProgressed, after, unit, actor, "hand_off_confirmed", clause="S3")
 
 
 def guardian_told(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, track: GuardianTrack) -> Incident:
     """A person releases the message to a guardian who may be told, has sent it, or knows that it arrived (S5)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.guardian_told(known, track, epoch=epoch, now=unit.now, policy=unit.policy)
     return _told(SafetyIncidentProgressed, after, unit, actor, f"guardian_{track}", clause="S5")
 
@@ -126,7 +126,7 @@ async def link_ticket(known: Incident, unit: SafetyUnit, *, epoch: int, actor: A
     Raises:
         TicketHasAnIncident: it belongs to another one.
     """
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     must_be_current(known, epoch)
     name = identity.of_ticket(ticket_id, known.mode)
     await unit.incidents.load(unit.connection, [name])
@@ -148,7 +148,7 @@ def propose(
     severity: Severity | None = None,
 ) -> Incident:
     """A person asks for what nobody decides alone (S1)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = approvals.propose(
         known,
         relaxation,
@@ -169,7 +169,7 @@ def approve(
     known: Incident, unit: SafetyUnit, relaxation: Relaxation, *, epoch: int, actor: Actor, snapshot: str
 ) -> Incident:
     """A second person agrees to what they have read, and it is so (S1)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after, agreed = approvals.approve(
         known, relaxation, epoch=epoch, seen=snapshot, actor=actor, now=unit.now, policy=unit.policy
     )
@@ -189,7 +189,7 @@ def approve(
 
 def reject(known: Incident, unit: SafetyUnit, relaxation: Relaxation, *, epoch: int, actor: Actor) -> Incident:
     """A person turns down what was proposed, or takes it back (S1)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after, _ = approvals.reject(known, relaxation, epoch=epoch)
     return _told(SafetyReassessmentRejected, after, unit, actor, relaxation, clause="S1")
 
@@ -198,19 +198,23 @@ def close(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, dispos
     """The end of an incident; of a high or critical one it is a proposal that a second person has to agree to (S1)."""
     if approvals.takes_two_to_close(known):
         return propose(known, unit, Relaxation.CLOSE, epoch=epoch, actor=actor, reason=disposition)
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.close(known, epoch=epoch, disposition=disposition, policy=unit.policy)
     return _told(SafetyIncidentClosed, after, unit, actor, disposition, clause="S1")
 
 
 def reopen(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor) -> Incident:
     """A person wants it looked at again (S4)."""
-    _must_be_staff(actor, unit)
+    must_be_staff(actor, unit)
     after = commands.reopen(known, epoch=epoch, now=unit.now)
     return _told(SafetyIncidentReopened, after, unit, actor, clause="S4")
 
 
-def _must_be_staff(actor: Actor, unit: SafetyUnit) -> None:
+def must_be_staff(actor: Actor, unit: SafetyUnit) -> None:
+    """
+    Raises:
+        RoleNotHeld: the directory does not know this person in this role.
+    """
     must_hold(actor, unit.staff.get(actor.id, frozenset()))
 
 

@@ -23,9 +23,9 @@ class Desk:
     gate: Gate
     directory: Directory
     incident_list: str
+    """Where the people on duty find every open incident: an address behind a login, or words."""
     allowed: frozenset[str] | None = None
     """Addresses, and domains with their @, that may be written to; None: every one. Outside production nobody else is."""
-    """Where the people on duty find every open incident: an address behind a login, or words."""
 
     def verdict(self, intent: Intent, ticket: Ticket | None, *, released: bool = False, now: datetime) -> Verdict:
         """Whether it may go out as things stand now (T2, T3)."""
