@@ -21,8 +21,20 @@ def services() -> dict[str, Any]:
 def test_every_service_of_the_code_is_run(services: dict[str, Any]) -> None:
     """By the supervisor and by compose alike; the console is a command."""
     folders = {folder.name for folder in (REPOSITORY / "services").iterdir() if folder.is_dir()} - {"console"}
-    assert {service.name for service in SERVICES} == folders
-    assert set(services) == folders | {"kafka", "postgres", "catcher"}
+    names = {service.name for service in SERVICES}
+    assert {name.removesuffix("-bulk") for name in names} == folders
+    assert set(services) == names | {"kafka", "postgres", "catcher"}
+
+
+def test_whoever_runs_one_lane_has_a_sibling_that_runs_the_other(services: dict[str, Any]) -> None:
+    """S6: by the supervisor and by compose alike; the urgent lane has the plain name, and no lane is nobody's."""
+    lanes = {service.name: service.environment.get("SUPPORT_LANE") for service in SERVICES}
+    for name, lane in lanes.items():
+        assert services[name]["environment"].get("SUPPORT_LANE") == lane
+        if lane == "urgent":
+            assert lanes[f"{name}-bulk"] == "bulk"
+        elif lane == "bulk":
+            assert lanes[name.removesuffix("-bulk")] == "urgent"
 
 
 def test_tests_and_compose_use_the_same_images(services: dict[str, Any]) -> None:

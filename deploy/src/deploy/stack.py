@@ -11,7 +11,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy import processes
@@ -32,18 +32,27 @@ class Service:
     name: str
     port: int
     command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def _service(name: str, port: int) -> Service:
-    return Service(name, port, (sys.executable, "-m", name.replace("-", "_")))
+def _command(name: str) -> tuple[str, ...]:
+    return sys.executable, "-m", name.replace("-", "_")
 
 
+def _of_bulk(name: str) -> tuple[str, ...]:
+    """A process without urgent work: where the processors are busy, it lets the others go first (S6)."""
+    return "nice", "-n", "5", *_command(name)
+
+
+URGENT, BULK = ({"SUPPORT_LANE": lane} for lane in ("urgent", "bulk"))
 SERVICES = (
-    _service("intake", 8080),
-    _service("router", 8081),
-    _service("sla-monitor", 8082),
-    _service("safety-bridge", 8083),
-    _service("notifier", 8084),
+    Service("intake", 8080, _command("intake")),
+    Service("router", 8081, _of_bulk("router")),
+    Service("sla-monitor", 8082, _of_bulk("sla-monitor")),
+    Service("safety-bridge", 8083, _command("safety-bridge"), URGENT),
+    Service("safety-bridge-bulk", 8085, _of_bulk("safety-bridge"), BULK),
+    Service("notifier", 8084, _command("notifier"), URGENT),
+    Service("notifier-bulk", 8086, _of_bulk("notifier"), BULK),
 )
 
 
@@ -163,7 +172,7 @@ class Stack:
                 port = processes.free_port(service.port if self._usual_ports and number == 1 else None)
                 log = self.directory / "log" / f"{name}.log"
                 log.unlink(missing_ok=True)
-                yield Supervised(name, service.command, port, environment, log)
+                yield Supervised(name, service.command, port, {**environment, **service.environment}, log)
 
     def _service_environment(self) -> dict[str, str]:
         key = {

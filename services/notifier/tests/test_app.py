@@ -30,6 +30,20 @@ def test_every_event_that_is_handled_comes_from_a_topic_that_names_the_group() -
     ]
 
 
+def test_two_processes_of_one_lane_each_do_what_one_process_of_both_does(directory_file: Path) -> None:
+    """S6: the lanes share nothing but the look at the directory file."""
+    settings = settings_for(25, directory_file, "nobody:9", "postgresql://nobody/x")
+
+    def parts(lane: str | None) -> list[str]:
+        database = Database("postgresql://nobody/x", schema="notifier")
+        of_lane = settings.model_copy(update={"lane": lane})
+        app = build(of_lane, now=machine_now, kafka=Kafka("nobody:9"), bulk=database, urgent=database)
+        return sorted(part.name for part in app.parts)
+
+    assert sorted([*parts("urgent"), *parts("bulk")]) == sorted([*parts(None), "directory"])
+    assert not [name for name in parts("urgent") if "bulk" in name]
+
+
 @asynccontextmanager
 async def running(settings: NotifierSettings, database_url: str, kafka: Kafka) -> AsyncIterator[None]:
     """The service at work, as `main` runs it, until the test is done."""

@@ -55,6 +55,18 @@ def test_a_directory_that_is_missing_or_wrong_stops_the_start(tmp_path: Path) ->
         assert "nobody at all" not in str(refused.value.errors(include_input=False))
 
 
+def test_two_processes_of_one_lane_each_do_what_one_process_of_both_does() -> None:
+    """S6: the lanes share nothing but the looks at the directory file."""
+
+    def parts(lane: str | None) -> list[str]:
+        database = Database("postgresql://nobody/x", schema="safety_bridge")
+        app = build(settings(lane=lane), now=machine_now, kafka=Kafka("nobody:9"), bulk=database, urgent=database)
+        return sorted(part.name for part in app.parts)
+
+    assert sorted([*parts("urgent"), *parts("bulk")]) == sorted([*parts(None), "coverage", "directory-file"])
+    assert not [name for name in parts("urgent") if "bulk" in name or "routing" in name]
+
+
 async def test_without_a_last_responder_it_is_not_ready(database_url: str, tmp_path: Path) -> None:
     """SN-09, invariant 24: a list that ends with nobody is no list (S4)."""
     directory = yaml.safe_load(DEMO_DIRECTORY.read_text())

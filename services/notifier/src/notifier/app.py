@@ -130,7 +130,11 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     reading = Ticker("directory", directory.look, every_seconds=LOOK_SECONDS)
-    parts: list[Part] = [urgent_consumer, consumer, waiting, ways_out[True], ways_out[False], reading, *relays.values()]
+    parts_of: Mapping[Lane, list[Part]] = {
+        Lane.URGENT: [urgent_consumer, ways_out[True], relays[Lane.URGENT]],
+        Lane.BULK: [consumer, waiting, ways_out[False], relays[Lane.BULK]],
+    }
+    parts: list[Part] = [*(part for lane in settings.lanes() for part in parts_of[lane]), reading]
     api = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from notifier.domain.audience import is_address
 from shared.directory import Directory
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import LaneSettings
 
 PRODUCTION = "prod"
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
@@ -83,7 +83,7 @@ def _checked_directory(path: Path) -> Path:
     return path
 
 
-class NotifierSettings(ServiceSettings):
+class NotifierSettings(LaneSettings):
     """What the notifier needs beside what every service does."""
 
     http_port: int = Field(default=8084, ge=0, le=65535)

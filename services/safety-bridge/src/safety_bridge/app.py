@@ -107,20 +107,21 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
     )
     proof = SelfProof(urgent, kafka, now, settings.safety_beat_url, group=signals.group)
     pages = Ticker("pages", partial(page_who_is_due, urgent_units))
-    duty = [
-        Ticker("directory-file", file.look, every_seconds=LOOK_SECONDS),
-        Ticker("coverage", coverage.look, every_seconds=COVERAGE_SECONDS),
-        Ticker("self-proof", proof.look, every_seconds=PROOF_SECONDS),
-        Ticker(
-            "watch",
-            partial(look_after_the_watch, urgent_units, settings.safety_feeds, proof.is_behind),
-            every_seconds=5.0,
-        ),
-    ]
+    self_proof = Ticker("self-proof", proof.look, every_seconds=PROOF_SECONDS)
+    look_after = partial(look_after_the_watch, urgent_units, settings.safety_feeds, proof.is_behind)
+    watching = Ticker("watch", look_after, every_seconds=5.0)
     heads = Ticker("audit-heads", partial(publish_audit_head, urgent_units, settings.audit_heads_file), every_seconds=5)
     retention = Ticker("retention", partial(destroy_what_is_due, bulk_units), every_seconds=60)
     rewrap = Ticker("master-keys", partial(rewrap_keys, bulk_units), every_seconds=3600)
-    parts: list[Part] = [signals, routed, pages, *duty, heads, retention, rewrap, *relays.values()]
+    parts_of: Mapping[Lane, list[Part]] = {
+        Lane.URGENT: [signals, pages, self_proof, watching, heads, relays[Lane.URGENT]],
+        Lane.BULK: [routed, retention, rewrap, relays[Lane.BULK]],
+    }
+    parts: list[Part] = [
+        *(part for lane in settings.lanes() for part in parts_of[lane]),
+        Ticker("directory-file", file.look, every_seconds=LOOK_SECONDS),
+        Ticker("coverage", coverage.look, every_seconds=COVERAGE_SECONDS),
+    ]
 
     def roles_of(person: str, at: datetime) -> tuple[str, ...]:
         return tuple(role for role in OnCallRole if any(one.id == person for one in file.directory.on_duty(role, at)))

@@ -7,10 +7,10 @@ from pydantic import Field, SecretStr, field_validator
 from shared.directory import Directory
 from shared.events.envelope import Identifier
 from shared.runtime.keys import KeyService, MasterKeyFile, MasterKeys
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import LaneSettings
 
 
-class SafetyBridgeSettings(ServiceSettings):
+class SafetyBridgeSettings(LaneSettings):
     http_port: int = Field(default=8083, ge=0, le=65535)
     directory_file: Path
     """Who is on duty; the bridge asks only which roles somebody holds, and when they change hands."""

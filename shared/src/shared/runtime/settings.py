@@ -4,12 +4,13 @@ import hashlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.events.envelope import OUR_SOURCES
+from shared.events.topics import Lane
 from shared.policy.load import load_policy
 from shared.policy.model import Policy
 
@@ -92,6 +93,16 @@ class ServiceSettings(BaseSettings):
             pydantic.ValidationError: a number is missing, odd or contradicts another.
         """
         return load_policy(self.policy_file.read_text() if self.policy_file is not None else None)
+
+
+class LaneSettings(ServiceSettings):
+    """Of a service that works on both lanes."""
+
+    lane: Literal["urgent", "bulk"] | None = None
+    """What this process works on; unset: both. A process of its own spares the urgent lane the bulk's turns at the processor."""
+
+    def lanes(self) -> tuple[Lane, ...]:
+        return tuple(lane for lane in Lane if self.lane in (None, lane.name.lower()))
 
 
 S = TypeVar("S", bound=ServiceSettings)
