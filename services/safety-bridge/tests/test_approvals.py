@@ -294,3 +294,64 @@ async def test_every_command_counts_for_the_epoch_it_names_alone(bridge: Any) ->
     ):
         with pytest.raises(EpochHasPassed):
             await bridge.do(command, "support-1", "support", epoch=7, **more)
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [{"class": "crisis"}, {"responses": ["crisis_intervention"]}, {"severity": "high"}],
+    ids=["class", "response", "severity"],
+)
+async def test_a_lowering_ends_with_what_nobody_knew_of_when_it_was_agreed(bridge: Any, worse: Any) -> None:
+    """A crisis that calls itself low is paged on the lane of a crisis, whatever two persons agreed on before (S1, S2)."""
+    incident = {"agent_incident_id": "A-1", "severity": "low"}
+    await bridge.hear(agent.SafetyModerationConcern, incident | {"severity": "high"})
+    await bridge.acknowledge()
+    lower = {"reason": "false_alarm", "severity": Severity.LOW}
+    await bridge.do(commands.propose, "primary-2", "primary", Relaxation.LOWER_SEVERITY, **lower)
+    snapshot = bridge.incident().proposals[0].snapshot
+    await bridge.do(commands.approve, *SAFETY, Relaxation.LOWER_SEVERITY, snapshot=snapshot)
+    assert bridge.incident().severity_working is Severity.LOW
+    bridge.now.advance(minutes=1)
+    emitted = await bridge.hear(agent.SafetyIncidentUpdated, incident | worse)
+    assert "page_requested" in facts_of(emitted)
+    is_crisis = "severity" not in worse
+    assert bridge.incident().lane == ("crisis" if is_crisis else "high")
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["taken", "closed"])
+@pytest.mark.parametrize(
+    ("relaxation", "again", "track", "clock"),
+    [
+        (Relaxation.CLOSE_REPORT, {"report": {"required": True}}, "report_track", "mandatory_report"),
+        (Relaxation.END_INTERVENTION, {"responses": ["crisis_intervention"]}, "intervention_track", "crisis"),
+    ],
+    ids=["report", "intervention"],
+)
+async def test_what_two_ended_pages_anew_once_the_agent_asks_for_it_again(
+    bridge: Any, policy: Policy, is_closed: bool, relaxation: Relaxation, again: Any, track: str, clock: str
+) -> None:
+    """Also of a closed incident, and its clock runs on: without its outcome it was never met (S1, S3; invariants 11, 14)."""
+    started = CRISIS | {"intervention": {"state": "started"}, "responses": ["mandatory_reporting"]}
+    await bridge.hear(agent.SafetyCrisisDetected, started)
+    await bridge.acknowledge()
+    await bridge.acknowledge("legal_compliance")
+    for one in (Relaxation.CLOSE_REPORT, Relaxation.END_INTERVENTION):
+        await bridge.do(commands.propose, "primary-2", "primary", one, **RELAXATIONS[one])
+        snapshot = approvals.proposal_of(bridge.incident(), one).snapshot
+        await bridge.do(commands.approve, *LEGAL, one, snapshot=snapshot)
+    if is_closed:
+        await bridge.do(commands.coordinate, "support-1", "support", counterpart="safety_team-1")
+        for item in sorted(bridge.incident().checklist(policy)):
+            await bridge.do(commands.progress, "support-1", "support", kind=item)
+        await bridge.do(commands.close, "support-1", "support", disposition="resolved")
+        snapshot = bridge.incident().proposals[0].snapshot
+        await bridge.do(commands.approve, *LEGAL, Relaxation.CLOSE, snapshot=snapshot)
+        assert bridge.incident().handling is Handling.CLOSED
+    bridge.now.advance(minutes=10)
+    emitted = await bridge.hear(agent.SafetyIncidentUpdated, CRISIS | again)
+    assert "page_requested" in facts_of(emitted)
+    assert bridge.incident().handling is Handling.PAGING
+    assert getattr(bridge.incident(), track) in ("required", "started")
+    bridge.now.advance(hours=1)
+    breached = [json.loads(one.value) for one in await bridge.look() if facts_of([one]) == ["deadline_breached"]]
+    assert ("outcome", clock) in [(one["clock"], one["incident_class"]) for one in breached]

@@ -491,7 +491,7 @@ def _which(clock: Clock, notice: Notice) -> str:
         case Step.STARTED:
             return clock.due_at.isoformat()
         case Step.MET:
-            return "met"
+            return f"met|{notice.at.isoformat()}"
     return str(notice.percent)
 
 

@@ -18,7 +18,7 @@ from safety_bridge.domain.incident import (
     new_epoch,
     renew_lease,
 )
-from safety_bridge.domain.tracks import GuardianTrack, Handling, InterventionTrack
+from safety_bridge.domain.tracks import GuardianTrack, Handling
 from shared.errors import Refusal
 from shared.policy.model import Policy, Relaxation
 from shared.vocabulary import Severity
@@ -189,12 +189,11 @@ def snapshot(incident: Incident) -> str:
 
 def open_points(incident: Incident, policy: Policy) -> tuple[str, ...]:
     """What stands in the way of closing it (S4)."""
-    is_intervention_over = incident.facts.intervention in (InterventionTrack.NONE, InterventionTrack.CONFIRMED)
     points = {
         "acknowledgement": incident.handling is Handling.PAGING,
         "coordination": incident.coordinated_with is None,
         "report": incident.is_report_open,
-        "intervention": not is_intervention_over and incident.intervention_ended_for is None,
+        "intervention": incident.is_intervention_open,
         "guardian": incident.guardian_track in (GuardianTrack.HELD, GuardianTrack.PLANNED),
     }
     points |= {item: item not in incident.done for item in sorted(incident.checklist(policy))}
@@ -222,8 +221,7 @@ def _is_applicable(incident: Incident, relaxation: Relaxation, severity: Severit
         case Relaxation.CLOSE_REPORT:
             return incident.is_report_open
         case Relaxation.END_INTERVENTION:
-            is_under_way = InterventionTrack.NONE < incident.facts.intervention < InterventionTrack.CONFIRMED
-            return is_under_way and incident.intervention_ended_for is None
+            return incident.is_intervention_open
         case Relaxation.RELEASE_GUARDIAN:
             return incident.guardian_track is GuardianTrack.HELD
         case Relaxation.SUPPRESS_GUARDIAN:

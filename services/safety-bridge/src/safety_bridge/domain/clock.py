@@ -19,6 +19,10 @@ class Promise(StrEnum):
     """That whoever was handed over to has confirmed it."""
 
 
+ClockKey = tuple[Promise, IncidentClass | None]
+"""Which of an incident's promises: a confirmation is of a hand-off and has no class."""
+
+
 class Step(StrEnum):
     STARTED = "started"
     WARNING = "warning"
@@ -45,6 +49,10 @@ class Clock:
     due_at: datetime
     told: int = 0
     met_at: datetime | None = None
+
+    @property
+    def key(self) -> ClockKey:
+        return self.promise, self.incident_class
 
     def tightened(self, started_at: datetime, due_at: datetime) -> Self:
         """The clock by earlier times, where these are earlier; what was told stays told."""

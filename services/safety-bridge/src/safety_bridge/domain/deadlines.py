@@ -14,18 +14,17 @@ from shared.vocabulary import IncidentClass
 
 def look(incident: Incident, *, now: datetime, policy: Policy) -> tuple[Incident, list[tuple[Clock, Notice]]]:
     """The incident after a look at its clocks at `now`, and all that was not told yet, each with its true time (S4)."""
-    running = {(clock.promise, clock.incident_class): clock for clock in incident.clocks}
+    running = {clock.key: clock for clock in incident.clocks}
     told: list[tuple[Clock, Notice]] = []
     for promised in _promised(incident, policy):
-        key = (promised.promise, promised.incident_class)
-        before = running.get(key)
+        before = running.get(promised.key)
         clock = before.tightened(promised.started_at, promised.due_at) if before else promised
         if before is None or clock.due_at < before.due_at:
             told.append((clock, Notice(Step.STARTED, clock.started_at, 0)))
         outcome_at = _outcome_at(clock, incident, now)
         clock, notices = clock.look(now, outcome_at=outcome_at, warn_at=policy.safety.warn_at_percent)
         told += [(clock, notice) for notice in notices]
-        running[key] = clock
+        running[clock.key] = clock
     return replace(incident, clocks=tuple(running.values())), told
 
 

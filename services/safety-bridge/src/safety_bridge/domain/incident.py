@@ -4,12 +4,12 @@ What is known stands in `facts.py`, what persons did about it here. Epoch, pagin
 depends on when something was heard.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from safety_bridge.domain.clock import Clock
+from safety_bridge.domain.clock import Clock, ClockKey, Promise
 from safety_bridge.domain.facts import Facts
 from safety_bridge.domain.identity import IncidentRef, Mode
 from safety_bridge.domain.tracks import GuardianContact, GuardianTrack, Handling, InterventionTrack, ReportTrack
@@ -179,6 +179,12 @@ class Incident:
         return ReportTrack.NOT_REQUIRED < report < ReportTrack.ACCEPTED and self.report_closed_for is None
 
     @property
+    def is_intervention_open(self) -> bool:
+        """Whether help is under way and nobody has confirmed it; two persons may end it for a reason (S1, S3)."""
+        is_under_way = InterventionTrack.NONE < self.facts.intervention < InterventionTrack.CONFIRMED
+        return is_under_way and self.intervention_ended_for is None
+
+    @property
     def is_hand_off_open(self) -> bool:
         """Whether somebody was handed over and nobody has confirmed it (S3)."""
         return self.facts.intervention is InterventionTrack.HANDED_OFF and self.intervention_ended_for is None
@@ -257,12 +263,14 @@ def merge(incident: Incident, signal: Signal, *, now: datetime, policy: Policy) 
     known = incident.facts
     facts = known.joined(signal.facts).at_least_the_floor(policy)
     after = _no_longer_agreed(replace(incident, facts=facts), known, said=signal.facts.severity)
-    if incident.handling is Handling.CLOSED:
-        reopens = signal.asks_again or not facts.says_no_more_than(known, policy)
-        return new_epoch(reopened(after), now=now) if reopens else after
-    is_report_open_again = after.is_report_open and incident.report_closed_for is not None
     is_graver = after.severity_working > incident.severity_working or facts.classes > known.classes
-    if is_graver or is_report_open_again:
+    wanted_again = _wanted_again(incident, after)
+    after = _running_again(after, wanted_again)
+    is_worse = is_graver or bool(wanted_again)
+    if incident.handling is Handling.CLOSED:
+        reopens = signal.asks_again or is_worse or not facts.says_no_more_than(known, policy)
+        return new_epoch(reopened(after), now=now) if reopens else after
+    if is_worse:
         return new_epoch(after, now=now)
     if incident.next_page_at is None and (signal.asks_again or _has_failed_again(known, facts)):
         return new_epoch(after, now=now)
@@ -333,7 +341,7 @@ def _no_longer_agreed(after: Incident, known: Facts, *, said: Severity) -> Incid
     """What two persons agreed on ends with the first word that says more than they knew (S1)."""
     facts = after.facts
     is_news = facts != known
-    is_above = after.lowered_to is not None and said > after.lowered_to
+    is_above = after.lowered_to is not None and (said > after.lowered_to or facts.classes > known.classes)
     asks_for_report = facts.last_report != known.last_report and facts.last_report is not None and facts.last_report[2]
     help_wanted = facts.asked.get(Response.CRISIS_INTERVENTION) != known.asked.get(Response.CRISIS_INTERVENTION)
     return replace(
@@ -342,6 +350,22 @@ def _no_longer_agreed(after: Incident, known: Facts, *, said: Severity) -> Incid
         report_closed_for=None if asks_for_report else after.report_closed_for,
         intervention_ended_for=None if help_wanted else after.intervention_ended_for,
     )
+
+
+def _wanted_again(before: Incident, after: Incident) -> set[ClockKey]:
+    """What two persons had ended without its outcome and is wanted after all (S1, S3)."""
+    wanted: set[ClockKey] = set()
+    if before.report_closed_for is not None and after.is_report_open:
+        wanted.add((Promise.OUTCOME, IncidentClass.MANDATORY_REPORT))
+    if before.intervention_ended_for is not None and after.is_intervention_open:
+        wanted |= {(Promise.OUTCOME, IncidentClass.CRISIS), (Promise.CONFIRMATION, None)}
+    return wanted
+
+
+def _running_again(incident: Incident, wanted: Collection[ClockKey]) -> Incident:
+    """A clock goes on where its end turned out to be none; what it has told stays told (S4)."""
+    clocks = tuple(replace(one, met_at=None) if one.key in wanted else one for one in incident.clocks)
+    return replace(incident, clocks=clocks)
 
 
 def _has_failed_again(known: Facts, facts: Facts) -> bool:
