@@ -139,7 +139,8 @@ def test_two_bodies_of_one_event_end_alike_in_either_order(policy: Policy) -> No
 
 
 def closed_incident(policy: Policy) -> Incident:
-    incident = taken(opened(heard(signal.PRIVACY_CONCERN, severity="medium"), policy), policy, "support")
+    incident = opened(heard(signal.PRIVACY_CONCERN, at=NOW - timedelta(seconds=1), severity="medium"), policy)
+    incident = taken(incident, policy, "support")
     at = {"epoch": 1, "now": NOW, "policy": policy}
     incident = commands.coordinate(incident, counterpart="safety_team-1", **at)
     for item in sorted(incident.checklist(policy)):
@@ -164,7 +165,7 @@ def test_news_of_a_closed_incident_reopens_it_and_a_repetition_does_not(
     """4.4 of the model: never a new silent incident, never a swallowed event (S4)."""
     closed = closed_incident(policy)
     later = NOW + timedelta(hours=1)
-    after = merge(closed, heard(kind, at=NOW + timedelta(seconds=1), **said), now=later, policy=policy)
+    after = merge(closed, heard(kind, **said), now=later, policy=policy)
     assert (after.handling is Handling.PAGING, after.epoch) == (reopens, 2 if reopens else 1)
     assert (after.disposition is None, after.done == frozenset()) == (reopens, reopens)
 
@@ -236,6 +237,16 @@ def test_a_time_in_the_future_is_clamped_and_flagged() -> None:
     facts = heard(signal.CRISIS_DETECTED, detected_at=(NOW + timedelta(hours=2)).isoformat()).facts
     assert facts.detected_at == NOW
     assert Flag.TIME_CLAMPED in facts.flags
+
+
+def test_the_time_of_an_event_is_clamped_wherever_it_counts(policy: Policy) -> None:
+    """SN-35, invariant 10: a broker's clock that is ahead lets no hand-off, receipt or confirmation wait for it (L13)."""
+    ahead = NOW + timedelta(hours=2)
+    handed_off = heard(signal.INTERVENTION_HANDED_OFF, at=ahead).facts
+    accepted = heard(signal.REPORT_ACCEPTED, at=ahead).facts
+    confirmed = heard(signal.INTERVENTION_CONFIRMED, at=ahead).facts
+    assert (handed_off.handed_off_at, accepted.accepted_at, confirmed.confirmed_at) == (NOW, NOW, NOW)
+    assert Flag.TIME_CLAMPED in handed_off.flags
 
 
 def test_a_guardian_is_told_only_where_it_is_expressly_allowed(policy: Policy) -> None:

@@ -62,7 +62,9 @@ SUBSCRIPTIONS: Mapping[type[Event], Handler] = {
 
 
 def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
-    """The safety-bridge, wired. Signals, pages and commands have connections of their own: they wait behind nothing."""
+    """The safety-bridge, wired. Signals, pages and commands have connections of their own: they wait behind nothing, nor does
+    a signal behind one of its key that failed, since what is known is joined in any order (S1, S6).
+    """
     policy = settings.policy()
     file = DirectoryFile(settings.directory_file)
     coverage = Coverage(lambda: file.directory, policy, now)
@@ -93,6 +95,7 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         SUBSCRIPTIONS,
         urgent_units,
         kafka,
+        keeps_order=False,
         unreadable=on_unreadable,
         custody=VaultCustody(),
     )
@@ -102,6 +105,7 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         SUBSCRIPTIONS,
         bulk_units,
         kafka,
+        keeps_order=False,
         concerns=is_routed_to_safety,
         unreadable=on_unhandled_routing,
     )

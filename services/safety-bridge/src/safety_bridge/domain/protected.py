@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from safety_bridge.domain.identity import fit_name
+from safety_bridge.domain.signal import instant_of
 from shared.vocabulary import IncidentClass, Response, Severity
 
 PLACES_TOLD = 50
@@ -36,10 +37,7 @@ def _code(value: Any) -> bool:
 
 
 def _instant(value: Any) -> bool:
-    try:
-        return datetime.fromisoformat(value).tzinfo is not None
-    except (TypeError, ValueError):
-        return False
+    return instant_of(value) is not None
 
 
 def _number(value: Any) -> bool:
@@ -171,8 +169,7 @@ def set_apart(data: Mapping[str, Any]) -> Apart:
 def preserved_until(data: Mapping[str, Any]) -> datetime | None:
     """Until when the agent asks to keep all of it."""
     preserve = data.get("preserve")
-    until = preserve.get("until") if isinstance(preserve, Mapping) else None
-    return datetime.fromisoformat(str(until)) if _instant(until) else None
+    return instant_of(preserve.get("until")) if isinstance(preserve, Mapping) else None
 
 
 def _parts(

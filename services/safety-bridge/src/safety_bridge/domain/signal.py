@@ -147,6 +147,9 @@ def understand(
 ) -> Signal:
     """An event of the Child Safety Agent. `mark` stands for the event, so that what it counts is counted once."""
     flags = set()
+    if is_clamped or (instant_of(said.detected_at) or occurred_at) > received_at + CLOCK_SKEW:
+        flags.add(Flag.TIME_CLAMPED)
+    occurred_at = min(occurred_at, received_at)
     moment = (occurred_at, _number(said.revision))
     responses, has_unknown = _responses(said.responses)
     if has_unknown:
@@ -164,10 +167,7 @@ def understand(
     stated = _severity(said.severity)
     if stated is None and said.severity is not None:
         flags.add(Flag.SEVERITY_UNKNOWN)
-    detected_at = _instant(said.detected_at) or occurred_at
-    if is_clamped or detected_at > received_at + CLOCK_SKEW:
-        flags.add(Flag.TIME_CLAMPED)
-    detected_at = min(detected_at, received_at)
+    detected_at = min(instant_of(said.detected_at) or occurred_at, received_at)
     agent_incident_id = identity.fit_name(said.agent_incident_id)
     if agent_incident_id is None:
         flags.add(Flag.AGENT_INCIDENT_ID_MISSING)
@@ -296,14 +296,14 @@ def _number(value: Any) -> int:
 
 def _time_of(part: Any, name: str, occurred_at: datetime) -> datetime:
     """The time that a part of the event tells, which may only be earlier than the event."""
-    told = _instant(part.get(name)) if isinstance(part, Mapping) else None
+    told = instant_of(part.get(name)) if isinstance(part, Mapping) else None
     return min(told or occurred_at, occurred_at)
 
 
 def _preserve(value: Any) -> tuple[bool, datetime | None]:
     if not isinstance(value, Mapping):
         return False, None
-    until = _instant(value.get("until"))
+    until = instant_of(value.get("until"))
     return value.get("required") is True or until is not None, until
 
 
@@ -323,8 +323,8 @@ def _guardian_contact(value: Any) -> GuardianContact:
     return next((one for one in GuardianContact if one.name.lower() == _word(value)), GuardianContact.UNKNOWN)
 
 
-def _instant(value: Any) -> datetime | None:
-    """An instant in words; a time without a zone says too little to count."""
+def instant_of(value: Any) -> datetime | None:
+    """An instant in words; a time without a zone says too little to count, and so does one that no calendar holds."""
     try:
         return datetime.fromisoformat(value).astimezone(UTC) if datetime.fromisoformat(value).tzinfo else None
     except (TypeError, ValueError, OverflowError):

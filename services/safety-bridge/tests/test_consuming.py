@@ -1,0 +1,55 @@
+"""Records of the agent's topic as they come, on a real database: none waits for another, and no field costs it its words (S6)."""
+
+from typing import Any
+
+import pytest
+
+from safety_bridge import handlers
+from shared.events import agent
+from shared.events.envelope import Record
+from shared.events.topics import AGENT
+from shared.messaging import inbox
+from shared.testing.builders import record
+
+LOW = {"agent_incident_id": "A-1", "severity": "low"}
+CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
+
+
+async def consume(service: Any, records: list[Record]) -> None:
+    """As the consumer of the agent's topic does with what it has polled."""
+    (consumer,) = [part for part in service.app.parts if part.name == "consumer-safety-bridge"]
+    async with service.databases[0].transaction() as connection:
+        await inbox.cursors(connection, consumer.group, {(AGENT.name, 0): 0})
+    consumer._ready = {(AGENT.name, 0): 0}
+    assert await consumer._apply([consumer.decode(one) for one in records])
+
+
+async def incidents(service: Any) -> dict[str | None, tuple[str, list[str]]]:
+    found = (await service.get("/v1/incidents")).json()["incidents"]
+    return {one["agent_incident_id"]: (one["severity_working"], one["classes"]) for one in found}
+
+
+async def test_no_signal_waits_behind_one_that_failed(audited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one matter or without any key: the crisis is paged as one, not set aside unread until somebody puts it back (S6)."""
+    set_apart = handlers._set_apart
+
+    def fails_on_low(message: Any, *more: Any) -> None:
+        if message.event.severity == "low":
+            raise ZeroDivisionError
+        set_apart(message, *more)
+
+    monkeypatch.setattr(handlers, "_set_apart", fails_on_low)
+    first = record(agent.SafetyIncidentUpdated, LOW, at=audited.now(), offset=0)
+    await consume(audited, [first, record(agent.SafetyCrisisDetected, CRISIS, at=audited.now(), offset=1)])
+    assert (await incidents(audited))["A-1"] == ("critical", ["crisis"])
+    kept = await audited.rows("select record_offset, state, code from dead_letter")
+    assert [tuple(one) for one in kept] == [(0, "dead", "handler_error")]
+
+
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "soon", 7])
+async def test_no_date_of_the_agents_costs_a_crisis_its_words(audited: Any, until: Any) -> None:
+    """Invariant 5: a date that no calendar can hold is set apart like any other odd value, and the crisis is a crisis (S6)."""
+    said = CRISIS | {"preserve": {"required": True, "until": until}, "detected_at": until}
+    await consume(audited, [record(agent.SafetyCrisisDetected, said, at=audited.now())])
+    assert await incidents(audited) == {"A-1": ("critical", ["crisis"])}
+    assert await audited.rows("select 1 from dead_letter") == []
