@@ -69,15 +69,15 @@ async def test_due_pages_are_shared_by_replicas(service: Any) -> None:
         await service.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": f"A-{number}"})
     service.now.advance(minutes=2)
     async with service.units.begin() as one, service.units.begin() as other:
-        mine = await one.incidents.load_due(one.connection, now=one.now, limit=2)
-        theirs = await other.incidents.load_due(other.connection, now=other.now, limit=2)
+        mine, _ = await one.incidents.load_due(one.connection, now=one.now, limit=2)
+        theirs, _ = await other.incidents.load_due(other.connection, now=other.now, limit=2)
         for unit, due in ((one, mine), (other, theirs)):
             for incident in due:
                 handlers.look(incident, unit)
     assert (len(mine), len(theirs)) == (2, 1)
     assert (await service.left()).count("page_requested") == 6
     async with service.units.begin() as again:
-        assert await again.incidents.load_due(again.connection, now=again.now, limit=9) == []
+        assert await again.incidents.load_due(again.connection, now=again.now, limit=9) == ([], [])
 
 
 async def test_what_turns_out_to_be_one_matter_is_one_from_then_on(service: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from safety_bridge import handlers
-from safety_bridge.timers import LOOK_AGAIN_AFTER, page_who_is_due
+from safety_bridge.timers import LOOK_AGAIN_AFTER, READ_AGAIN_AFTER, page_who_is_due
 from shared.events.agent import SafetyCrisisDetected
 
 
@@ -31,5 +31,24 @@ async def test_an_incident_whose_page_fails_does_not_hold_up_the_others(
     assert put_off == [(service.now() + LOOK_AGAIN_AFTER, "1")]
     monkeypatch.undo()
     service.now.advance(seconds=LOOK_AGAIN_AFTER.total_seconds())
+    await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == 3 + 3
+
+
+async def test_an_incident_that_this_version_cannot_read_does_not_hold_up_the_others(service: Any) -> None:
+    """After a step back to an older version: the others are paged, and the self-proof goes on to call this one overdue (S4)."""
+    for number in range(3):
+        await service.hear(SafetyCrisisDetected, {"agent_incident_id": f"A-{number}", "severity": "critical"})
+    (spoilt,) = await service.rows(
+        """update incident set document = jsonb_set(document, '{handling}', '"of_a_later_version"')
+           where ref = (select min(ref) from incident) returning ref, document, version"""
+    )
+    service.now.advance(minutes=2)
+    assert not await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == 3 + 2
+    after = await service.rows(f"select document, version, look_at from incident where ref = '{spoilt['ref']}'")
+    assert after == [(spoilt["document"], spoilt["version"], service.now() + READ_AGAIN_AFTER)]
+    await service.rows("update incident set document = jsonb_set(document, '{handling}', '\"paging\"')")
+    service.now.advance(seconds=READ_AGAIN_AFTER.total_seconds())
     await page_who_is_due(service.units)
     assert (await service.left()).count("page_requested") == 3 + 3

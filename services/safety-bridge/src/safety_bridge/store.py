@@ -13,7 +13,7 @@ from itertools import islice
 from typing import ClassVar
 
 import asyncpg
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from safety_bridge import audit, watch
 from safety_bridge.domain import deadlines, handover, identity, signal
@@ -63,6 +63,7 @@ select * from unnest($1::bytea[], $2::text[], $3::text[], $4::text[]) as row (id
 order by identity
 on conflict do nothing
 """
+_PUT_OFF = "update incident set look_at = $2 where ref = any($1::text[])"
 _HAND_OVER = "update incident_alias set ref = $2 where ref = $1"
 _READ = "select document::text from incident where ref = $1"
 _RELATED = """
@@ -187,9 +188,19 @@ class Incidents:
         row = await connection.fetchrow(_ONE, ref)
         return self._take(row) if row else None
 
-    async def load_due(self, connection: Connection, *, now: datetime, limit: int) -> Sequence[Incident]:
-        """Read and lock the incidents of which something is due now, and that no other replica has in hand."""
-        return [self._take(row) for row in await connection.fetch(_DUE, now, limit)]
+    async def load_due(
+        self, connection: Connection, *, now: datetime, limit: int
+    ) -> tuple[Sequence[Incident], Sequence[IncidentRef]]:
+        """Read and lock the incidents of which something is due now, and that no other replica has in hand; and the references
+        of those whose documents this version cannot read.
+        """
+        due, unread = [], []
+        for row in await connection.fetch(_DUE, now, limit):
+            try:
+                due.append(self._take(row))
+            except ValidationError:
+                unread.append(IncidentRef(row["ref"]))
+        return due, unread
 
     async def write(self, connection: Connection, policy: Policy) -> None:
         """
@@ -309,6 +320,11 @@ class SafetyUnit(UnitOfWork):
         await keep_told(self.connection, self.emitted, self.now)
         sealed = await self.vault.write(self.connection)
         await audit.append(self.connection, [*audit.entries_of(self.emitted), *sealed, *self.noted])
+
+
+async def put_off_unread(connection: Connection, refs: Sequence[IncidentRef], until: datetime) -> None:
+    """Look at them again then; nothing else of them changes."""
+    await connection.execute(_PUT_OFF, refs, until)
 
 
 async def read_incident(connection: Connection, ref: str) -> Incident | None:

@@ -44,6 +44,8 @@ PAGES_AT_ONCE = 100
 RETENTIONS_AT_ONCE = 100
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
 """When an incident is looked at again whose page failed; the others do not wait for it."""
+READ_AGAIN_AFTER = timedelta(seconds=5)
+"""When one is looked at again that this version cannot read: soon, since a replica of another version may."""
 
 FAILED = Counter(
     "support_safety_pages_failed_total", "Looks at an incident that failed and were put off; each is a bug."
@@ -76,10 +78,14 @@ log = structlog.get_logger()
 async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
     """Do what is due: pages, thresholds of clocks, leases that have run out. Answers whether there may be more.
 
-    Replicas share the incidents by row locks.
+    Replicas share the incidents by row locks. An incident that cannot be read or looked at holds up no other.
     """
     async with units.begin() as unit:
-        due = await unit.incidents.load_due(unit.connection, now=unit.now, limit=PAGES_AT_ONCE)
+        due, unread = await unit.incidents.load_due(unit.connection, now=unit.now, limit=PAGES_AT_ONCE)
+        if unread:
+            log.error("incidents not readable", incident_refs=unread)
+            FAILED.inc(len(unread))
+            await store.put_off_unread(unit.connection, unread, unit.now + READ_AGAIN_AFTER)
         for incident in due:
             emitted = len(unit.emitted)
             try:
@@ -89,7 +95,7 @@ async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
                 FAILED.inc()
                 del unit.emitted[emitted:]
                 unit.incidents.put_off(incident, unit.now + LOOK_AGAIN_AFTER)
-    return len(due) == PAGES_AT_ONCE
+    return len(due) + len(unread) == PAGES_AT_ONCE
 
 
 class Coverage:
