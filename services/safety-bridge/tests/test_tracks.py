@@ -59,27 +59,45 @@ async def test_an_acknowledgement_without_progress_pages_who_gave_it_and_the_nex
     assert [page["persons"] for page in pages(await bridge.look())] == [[]]
 
 
-@pytest.mark.parametrize("step", ["progress", "coordinate", "report", "handoff"])
-async def test_progress_renews_the_lease(bridge: Any, step: str) -> None:
-    """SN-38: a step at 02:14 holds until 02:29 (S4)."""
+STEPS = ("progress", "coordinate", "report", "handoff")
+
+
+async def step_after(bridge: Any, step: str, **since: float) -> list[Outgoing]:
+    """A crisis that has to be reported is taken, and so much later something is done about it."""
     await bridge.hear(agent.SafetyCrisisDetected, CRISIS | {"severity": "critical"})
     await bridge.hear(agent.SafetyMandatoryReportTriggered, CRISIS)
     await bridge.acknowledge()
     await bridge.acknowledge("legal_compliance")
-    bridge.now.advance(minutes=14)
+    bridge.now.advance(**since)
+    emitted: list[Outgoing] = []
     match step:
         case "progress":
-            await bridge.do(commands.progress, "support-1", "support", kind="evidence_reviewed")
+            emitted = await bridge.do(commands.progress, "support-1", "support", kind="evidence_reviewed")
         case "coordinate":
-            await bridge.do(commands.coordinate, "support-1", "support", counterpart="safety_team-1")
+            emitted = await bridge.do(commands.coordinate, "support-1", "support", counterpart="safety_team-1")
         case "report":
-            await bridge.hear(agent.SafetyMandatoryReportSubmitted, CRISIS)
+            emitted = await bridge.hear(agent.SafetyMandatoryReportSubmitted, CRISIS)
         case "handoff":
-            await bridge.do(commands.hand_off, "support-1", "support")
+            emitted = await bridge.do(commands.hand_off, "support-1", "support")
+    return emitted
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_progress_renews_the_lease(bridge: Any, step: str) -> None:
+    """SN-38: a step at 02:14 holds until 02:29 (S4)."""
+    await step_after(bridge, step, minutes=14)
     bridge.now.advance(minutes=14)
     assert "incident_ack_lapsed" not in facts_of(await bridge.look())
     bridge.now.advance(minutes=1)
     assert "incident_ack_lapsed" in facts_of(await bridge.look())
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_progress_after_the_lease_is_too_late_though_no_timer_has_looked(bridge: Any, step: str) -> None:
+    """Invariant 21, SN-38: also after an outage, whoever comes first (S4)."""
+    emitted = await step_after(bridge, step, minutes=15)
+    assert "incident_ack_lapsed" in facts_of(emitted)
+    assert [page["persons"] for page in pages(emitted)] == [["legal_compliance-1", "support-1"]]
 
 
 async def test_progress_is_of_who_took_it_and_of_a_kind_that_the_policy_knows(bridge: Any) -> None:
@@ -187,6 +205,15 @@ async def test_more_than_one_subject_is_paged_to_the_safety_team_once(bridge: An
     assert [(page["reason_code"], page["roles"]) for page in pages(emitted)] == [("subject_conflict", ["safety_team"])]
     assert Flag.SUBJECT_CONFLICT in bridge.incident().facts.flags
     assert pages(await bridge.hear(agent.SafetyIncidentUpdated, CRISIS | {"subject_ref": "s-3"})) == []
+
+
+async def test_a_conflict_of_subjects_reaches_somebody_where_the_safety_team_is_nobody(bridge: Any) -> None:
+    """S4: then the last responder hears of it."""
+    on_call = {role: people for role, people in bridge.directory.on_call.items() if role != "safety_team"}
+    bridge.directory = bridge.directory.model_copy(update={"on_call": on_call})
+    for subject in ("s-1", "s-2"):
+        emitted = await bridge.hear(agent.SafetyCrisisDetected, CRISIS | {"subject_ref": subject})
+    assert [page["roles"] for page in pages(emitted)] == [["safety_team", "last_responder"]]
 
 
 async def test_an_event_of_another_deployment_is_set_apart_and_paged(bridge: Any) -> None:

@@ -20,7 +20,7 @@ from safety_bridge.domain import deadlines, feed, handover, identity, paging, pr
 from safety_bridge.domain.clock import Clock, Notice, Step
 from safety_bridge.domain.facts import Flag
 from safety_bridge.domain.identity import CROCKFORD, Identity, IdentityKind, Mode, fit_name
-from safety_bridge.domain.incident import SAFETY_TEAM, Actor, Incident, Signal, absorb, merge, open_incident
+from safety_bridge.domain.incident import Actor, Incident, Signal, absorb, merge, open_incident
 from safety_bridge.domain.paging import Page, Why
 from safety_bridge.domain.retention import Reason, Retention
 from safety_bridge.domain.tracks import Handling
@@ -204,7 +204,7 @@ def keep(
         after = tell(SafetyReassessmentProposed, after, unit, "S1", reason_code=lowering)
     unit.incidents.save(after, names)
     if Flag.SUBJECT_CONFLICT in after.facts.flags - before.facts.flags:
-        _ask_for(Page(after.lane, 0, 0, (SAFETY_TEAM,), why=Why.SUBJECT_CONFLICT), after, unit)
+        _ask_for(paging.subject_conflict(after, reachable=unit.reachable), after, unit)
     return look(after, unit)
 
 

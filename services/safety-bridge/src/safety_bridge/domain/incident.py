@@ -318,7 +318,11 @@ def reopened(incident: Incident) -> Incident:
 
 
 def renew_lease(incident: Incident, *, now: datetime, policy: Policy) -> Incident:
-    """Something has been done: the acknowledgement holds for another while (S4)."""
+    """Something has been done: the acknowledgement holds for another while, unless it had run out by then, looked at or not
+    (S4).
+    """
+    if incident.lease_ends_at is not None and incident.lease_ends_at <= now:
+        return incident
     minutes = policy.safety.lease_minutes[incident.lane]
     holds = incident.handling in (Handling.ACKNOWLEDGED, Handling.COORDINATING) and minutes is not None
     return replace(incident, lease_ends_at=now + timedelta(minutes=minutes or 0) if holds else None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from safety_bridge.domain.incident import LAST_RESPONDER, ON_CALL_FOR, Incident, new_epoch
+from safety_bridge.domain.incident import LAST_RESPONDER, ON_CALL_FOR, SAFETY_TEAM, Incident, new_epoch
 from shared.policy.model import PagingLadder, PagingLane, Policy
 from shared.vocabulary import IncidentClass
 
@@ -117,11 +117,15 @@ def insist(
         if due_at > now:
             continue
         last = len(ladder.steps) - 1
-        wanted = ladder.steps[min(number, last)].roles
-        roles = tuple(role for role in wanted if role in reachable) or (*wanted, LAST_RESPONDER)
+        roles = _reached(ladder.steps[min(number, last)].roles, reachable)
         pages.append(Page(lane, min(number, last), max(0, number - last), roles, late_by=now - due_at, why=why))
         incident = replace(incident, insisted={**incident.insisted, why: number + 1})
     return incident, pages
+
+
+def subject_conflict(incident: Incident, *, reachable: Collection[str]) -> Page:
+    """The page about an incident of which more than one subject or account is named (S5)."""
+    return Page(incident.lane, 0, 0, _reached((SAFETY_TEAM,), reachable), why=Why.SUBJECT_CONFLICT)
 
 
 def next_insistence_at(incident: Incident, policy: Policy) -> datetime | None:
@@ -133,6 +137,11 @@ def next_insistence_at(incident: Incident, policy: Policy) -> datetime | None:
         ),
         default=None,
     )
+
+
+def _reached(wanted: tuple[str, ...], reachable: Collection[str]) -> tuple[str, ...]:
+    """Those who can be reached; where nobody can, the last responder is asked too (S4)."""
+    return tuple(role for role in wanted if role in reachable) or (*wanted, LAST_RESPONDER)
 
 
 def _insisting(incident: Incident, policy: Policy) -> list[tuple[Why, PagingLane, PagingLadder, datetime]]:
