@@ -13,7 +13,7 @@ from safety_bridge import handlers
 from safety_bridge.custody import VaultCustody
 from safety_bridge.timers import destroy_what_is_due, rewrap_keys
 from shared.errors import DeadLetterCode
-from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyUnreadable
+from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Record
 from shared.events.topics import AGENT
 from shared.runtime.keys import CannotOpen, MasterKeys, new_key
@@ -177,6 +177,45 @@ async def test_a_legal_hold_a_later_date_and_an_open_incident_keep_the_content(a
         ("kept", "incident_open"),
         ("destroyed", "retention_over"),
     ]
+
+
+async def test_what_was_merged_is_kept_as_long_as_any_of_the_matter(audited: Any) -> None:
+    """SN-47: a hold or a later date on the incident holds what was sealed before the two turned out to be one (S5)."""
+    await audited.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    of_ticket = (await audited.one())["incident_ref"]
+    await audited.hear(SafetyCrisisDetected, CRISIS | {"subject_ref": "sub-1"})
+    await audited.hear(
+        SafetyCrisisDetected, CRISIS | {"ticket_ref": "T-1", "preserve": {"until": "2028-06-01T00:00:00Z"}}
+    )
+    hold = f"/v1/incidents/{of_ticket}/legal-hold"
+    assert (await audited.post(hold, {"actor": LEGAL, "hold": True})).is_success
+    await closed(audited, of_ticket)
+
+    async def subjects() -> list[Any]:
+        return [value for _, value in await protected(audited, of_ticket) if value == {"/subject_ref": "sub-1"}]
+
+    audited.now.advance(days=900)
+    await destroy_what_is_due(audited.units)
+    assert len(await subjects()) == 1
+    assert (await audited.post(hold, {"actor": SAFETY, "hold": False})).is_success
+    audited.now.advance(days=1)
+    await destroy_what_is_due(audited.units)
+    assert await subjects() == []
+
+
+async def test_what_was_merged_is_kept_until_the_latest_date_of_the_matter(audited: Any) -> None:
+    """4.4 of the model: what the agent wants preserved only grows (S5)."""
+    await audited.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    of_ticket = (await audited.one())["incident_ref"]
+    await audited.hear(SafetyCrisisDetected, CRISIS | {"subject_ref": "sub-1"})
+    await audited.hear(
+        SafetyCrisisDetected, CRISIS | {"ticket_ref": "T-1", "preserve": {"until": "2028-06-01T00:00:00Z"}}
+    )
+    await closed(audited, of_ticket)
+    for days, kept in ((400, 1), (400, 1), (100, 0)):
+        audited.now.advance(days=days)
+        await destroy_what_is_due(audited.units)
+        assert len(await protected(audited, of_ticket)) == kept
 
 
 async def test_a_request_for_erasure_is_answered_with_a_date_and_changes_no_track(audited: Any) -> None:

@@ -272,13 +272,15 @@ class SelfProof:
 async def destroy_what_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
     """Destroy the content of incidents whose time has come; what is kept longer is told with its reason, once a day (S5).
 
-    An incident that is still open when its date comes begins its time anew. Answers whether there may be more.
+    What was merged into another incident is kept as long as any of that. An incident that is still open when its date comes
+    begins its time anew. Answers whether there may be more.
     """
     async with units.begin() as unit:
         due = await unit.vault.due(unit.connection, limit=RETENTIONS_AT_ONCE)
         for one in due:
             incident = await store.read_whole(unit.connection, one.incident_ref)
-            why = one.why_kept(incident, unit.now) if incident is not None else None
+            whole = await unit.vault.retention_of_whole(unit.connection, incident.ref) if incident is not None else one
+            why = whole.why_kept(incident, unit.now) if incident is not None else None
             if why is None:
                 await unit.vault.destroy(unit.connection, one.incident_ref)
                 handlers.decide_retention(one, unit, "destroyed", Reason.RETENTION_OVER)
@@ -286,6 +288,9 @@ async def destroy_what_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
             kept, look_at = one, unit.now + timedelta(days=1)
             if why is Reason.INCIDENT_OPEN:
                 look_at = unit.now + unit.vault.keep_for
+                kept = replace(one, delete_after=look_at)
+            elif why is Reason.RETENTION_RUNS:
+                look_at = whole.delete_after
                 kept = replace(one, delete_after=look_at)
             await unit.vault.keep(unit.connection, kept, look_at=look_at)
             handlers.decide_retention(kept, unit, "kept", why)

@@ -41,18 +41,26 @@ select ref, kind, place, $1, sealed
 from unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) with ordinality as new (ref, kind, place, sealed, number)
 order by number
 """
-_OF_INCIDENT = """
+_WHOLE = """
 with recursive whole (ref) as (
     values ($1::text)
     union
     select incident.ref from incident join whole on incident.document->>'continues_in' = whole.ref
 )
+"""
+_OF_INCIDENT = f"""
+{_WHOLE}
 select id, incident_ref, kind, at, sealed, wrapped
 from secret join incident_key using (incident_ref) where incident_ref in (select ref from whole) order by id
 """
 _DUE = """
 select incident_ref, delete_after, held_by from incident_key where look_at <= $1
 order by look_at limit $2 for update skip locked
+"""
+_OF_WHOLE = f"""
+{_WHOLE}
+select $1 as incident_ref, max(delete_after) as delete_after, max(held_by) as held_by
+from incident_key where incident_ref in (select ref from whole)
 """
 _RETENTION = """
 insert into incident_key as known (incident_ref, wrapped, delete_after, look_at) values ($1, null, $2, null)
@@ -201,6 +209,10 @@ class Vault:
     async def retention_of(self, connection: Connection, incident_ref: str) -> Retention:
         """Read and lock how long an incident's content is kept."""
         return _retention(await connection.fetchrow(_RETENTION, incident_ref, self._now + self.keep_for))
+
+    async def retention_of_whole(self, connection: Connection, incident_ref: str) -> Retention:
+        """How long the content of an incident is kept with that of those merged into it: a hold on one of them is on all."""
+        return _retention(await connection.fetchrow(_OF_WHOLE, incident_ref))
 
     async def keep(self, connection: Connection, kept: Retention, *, look_at: datetime) -> None:
         """Keep the content; when its date has come, look again then."""
