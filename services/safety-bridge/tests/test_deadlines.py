@@ -190,3 +190,20 @@ def test_an_acknowledgement_ends_no_clock_but_its_own(policy: Policy) -> None:
     known = opened(heard(signal.CRISIS_DETECTED, severity="critical"), policy)
     looked_at, _ = deadlines.look(taken(known, policy, "support"), now=NOW, policy=policy)
     assert {clock.promise for clock in looked_at.clocks if clock.met_at is None} == {Promise.OUTCOME}
+
+
+async def test_a_promise_not_kept_to_one_of_two_is_not_kept_to_the_whole(bridge: Any) -> None:
+    """Invariants 10 and 11: the clocks of the one that goes away end there, the other's run for both, also one that was met
+    (S4, S8)."""
+    await bridge.hear(agent.SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    (of_ticket,) = bridge.all()
+    await bridge.acknowledge(ref=of_ticket.ref)
+    bridge.now.advance(minutes=1)
+    await bridge.hear(agent.SafetyCrisisDetected, CRISIS)
+    emitted = await bridge.hear(agent.SafetyIncidentUpdated, CRISIS | {"ticket_ref": "T-1"})
+    assert told(emitted, "acknowledge", "crisis") == [("moved", 0, 0)]
+    assert told(emitted, "outcome", "crisis") == [("moved", 0, 0)]
+    bridge.now.advance(minutes=4)
+    late = await bridge.look()
+    assert told(late, "acknowledge", "crisis")[-1] == ("breached", 5, 100)
+    assert {one.key for one in late} == {of_ticket.ref}

@@ -322,7 +322,7 @@ async def test_two_incidents_that_turn_out_to_be_one_page_on_one_lane(bridge: An
     opened = data_of(await bridge.hear(SafetyCrisisDetected, CRISIS), "incident_opened")["incident_ref"]
     emitted = await bridge.hear(agent.SafetyIncidentUpdated, CRISIS | {"ticket_ref": "T-1"})
     assert facts_of(emitted) == ["incident_updated", "incident_raised", "page_requested"]
-    gone, whole = (json.loads(one.value) for one in emitted[:2])
+    gone, whole = data_of(emitted, "incident_updated"), data_of(emitted, "incident_raised")
     assert (gone["incident_ref"], gone["reason_code"], gone["tracks"]["handling"]) == (opened, "merged", "merged")
     assert (whole["incident_ref"], whole["epoch"]) == (of_ticket, 2)
     assert await bridge.hear(agent.SafetyIncidentUpdated, CRISIS) == []

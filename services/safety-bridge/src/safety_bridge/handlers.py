@@ -37,6 +37,7 @@ from shared.events.safety import (
     IncidentEvent,
     SafetyDeadlineBreached,
     SafetyDeadlineMet,
+    SafetyDeadlineMoved,
     SafetyDeadlineStarted,
     SafetyDeadlineWarning,
     SafetyIncidentAckLapsed,
@@ -93,6 +94,7 @@ DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
         Step.WARNING: SafetyDeadlineWarning,
         Step.BREACHED: SafetyDeadlineBreached,
         Step.MET: SafetyDeadlineMet,
+        Step.MOVED: SafetyDeadlineMoved,
     }
 )
 
@@ -358,6 +360,9 @@ def _receive(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None
         after, gone = absorb(after, other, now=unit.now, policy=unit.policy)
         unit.incidents.hand_over(gone, after)
         unit.incidents.save(tell(SafetyIncidentUpdated, gone, unit, "S8", reason_code="merged"))
+        for clock in other.clocks:
+            if clock.met_at is None:
+                _tell_of_clock(clock, Notice(Step.MOVED, unit.now, clock.percent_at(unit.now)), gone, unit)
     keep(before, after, unit, names)
 
 
@@ -490,8 +495,8 @@ def _which(clock: Clock, notice: Notice) -> str:
     match notice.step:
         case Step.STARTED:
             return clock.due_at.isoformat()
-        case Step.MET:
-            return f"met|{notice.at.isoformat()}"
+        case Step.MET | Step.MOVED:
+            return f"{notice.step}|{notice.at.isoformat()}"
     return str(notice.percent)
 
 

@@ -195,9 +195,16 @@ class SafetyDeadlineBreached(DeadlineEvent):
 
 
 class SafetyDeadlineMet(DeadlineEvent):
-    """What was promised has happened, in time or after the breach."""
+    """What was promised has happened, in time or after the breach. Told again if it turned out not to have happened and then
+    does."""
 
     wire_type = "com.storytailor.support.safety.deadline_met.v1"
+
+
+class SafetyDeadlineMoved(DeadlineEvent):
+    """The incident goes on as another one (`incident_updated`, reason `merged`): a clock of that one stands for this one."""
+
+    wire_type = "com.storytailor.support.safety.deadline_moved.v1"
 
 
 class SafetyPolicyViolation(Event):
@@ -351,6 +358,7 @@ EVENTS: tuple[type[Event], ...] = (
     SafetyDeadlineWarning,
     SafetyDeadlineBreached,
     SafetyDeadlineMet,
+    SafetyDeadlineMoved,
     SafetyFeedSilent,
     SafetyFeedBack,
     SafetyFeedGap,

@@ -28,6 +28,8 @@ class Step(StrEnum):
     WARNING = "warning"
     BREACHED = "breached"
     MET = "met"
+    MOVED = "moved"
+    """The incident goes on as another one, whose clock stands for this promise too."""
 
 
 @dataclass(frozen=True, slots=True)

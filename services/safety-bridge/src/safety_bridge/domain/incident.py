@@ -281,7 +281,7 @@ def absorb(incident: Incident, other: Incident, *, now: datetime, policy: Policy
     """Two incidents turn out to be one matter: one page lane for both (S8).
 
     The new epoch is later than any of either, so that no acknowledgement of one half passes for the whole; nor does what
-    two persons have agreed on.
+    two persons have agreed on, nor a promise kept to one of them.
     """
     facts = incident.facts.joined(other.facts).at_least_the_floor(policy)
     latest = max(incident.epoch, other.epoch)
@@ -296,7 +296,9 @@ def absorb(incident: Incident, other: Incident, *, now: datetime, policy: Policy
         proposals=(),
         tickets=incident.tickets | other.tickets,
     )
-    return new_epoch(whole, now=now), replace(other, continues_in=incident.ref, next_page_at=None, lease_ends_at=None)
+    not_kept = {clock.key for clock in other.clocks if clock.met_at is None} | _wanted_again(incident, whole)
+    gone = replace(other, continues_in=incident.ref, next_page_at=None, lease_ends_at=None, clocks=())
+    return new_epoch(_running_again(whole, not_kept), now=now), gone
 
 
 def new_epoch(incident: Incident, *, now: datetime) -> Incident:
