@@ -70,6 +70,22 @@ async def test_a_note_holds_a_taken_incident_for_another_while(service: Any) -> 
     assert (progressed["reason_code"], NOTE in str(progressed)) == ("note_added", False)
 
 
+async def test_what_a_stranger_calls_themselves_is_sealed(audited: Any) -> None:
+    """S5: anybody with a key may raise, and put anything where an id belongs; who reads gives an id of the directory's form."""
+    words = "Ada of Oak Hill"
+    ref = await an_incident(audited, SafetyIncidentUpdated, severity="high")
+    stranger = {"id": words, "role": "teacher"}
+    answer = await audited.post(f"/v1/incidents/{ref}/raise", {"epoch": 1, "actor": stranger, "severity": "critical"})
+    assert (answer.status_code, answer.json()["severity_working"]) == (200, "critical")
+    refused = await audited.get(f"/v1/incidents/{ref}", **READER | {"x-actor-id": words})
+    assert (refused.status_code, words in refused.text) == (422, False)
+    for table in ("incident", "told", "audit", "outbox"):
+        assert await audited.rows(f"select 1 from {table} one where one::text like '%Oak Hill%'") == []
+    assert await audited.rows("select 1 from outbox where position('Oak Hill'::bytea in payload) > 0") == []
+    (kept,) = [value for kind, value in await protected(audited, ref) if kind == "note"]
+    assert (kept["actor_id"], kept["actor_role"]) == (words, "teacher")
+
+
 async def lease_end(service: Any) -> datetime:
     (row,) = await service.rows("select document->>'lease_ends_at' as at from incident")
     return datetime.fromisoformat(row["at"])

@@ -20,6 +20,7 @@ from safety_bridge.domain.retention import Reason
 from safety_bridge.domain.tracks import GuardianTrack
 from safety_bridge.store import SafetyUnit
 from safety_bridge.vault import Kind
+from shared.duty import PersonId
 from shared.errors import Refusal
 from shared.events.envelope import Identifier, Instant
 from shared.events.safety import Tracks
@@ -61,7 +62,7 @@ ReadingKey = Annotated[ApiKey, Depends(require(Scope.INCIDENTS_READ))]
 
 def reader(
     key: ReadingKey,
-    x_actor_id: Annotated[Identifier | None, Header()] = None,
+    x_actor_id: Annotated[PersonId | None, Header()] = None,
     x_actor_role: Annotated[Role, Header()] = NO_PERSON,
     x_reason: Annotated[ReadReason, Header()] = ReadReason.NOT_STATED,
 ) -> handlers.Reader:
@@ -70,7 +71,7 @@ def reader(
 
 
 def person(
-    x_actor_id: Annotated[Identifier, Header()],
+    x_actor_id: Annotated[PersonId, Header()],
     x_actor_role: Annotated[Role, Header()],
     x_reason: Annotated[ReadReason, Header()],
 ) -> handlers.Reader:

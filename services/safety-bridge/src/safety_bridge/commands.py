@@ -31,6 +31,7 @@ from shared.vocabulary import IncidentClass, Response, Severity, TicketId
 
 NOTE_ADDED = "note_added"
 """The policy's word for a note as progress."""
+RAISED_BY = "raised by somebody whom the directory does not know"
 _TAKEN = (Handling.ACKNOWLEDGED, Handling.COORDINATING, Handling.FOLLOW_UP)
 
 
@@ -61,7 +62,10 @@ def raise_(
     incident_class: IncidentClass | None = None,
     response: Response | None = None,
 ) -> Incident:
-    """A person makes the incident more severe, adds a class or a response; what it is already changes nothing (S1)."""
+    """A person makes the incident more severe, adds a class or a response; what it is already changes nothing (S1).
+
+    Who it was is told of those the directory knows; what anybody else calls themselves is sealed, since it may be anything (S5).
+    """
     after = commands.raise_by_person(
         known,
         epoch=epoch,
@@ -71,7 +75,12 @@ def raise_(
         now=unit.now,
         policy=unit.policy,
     )
-    return keep(known, after, unit, actor=actor)
+    if actor.id in unit.staff:
+        return keep(known, after, unit, actor=actor)
+    unit.vault.seal(
+        known.ref, Kind.NOTE, orjson.dumps({"text": RAISED_BY, "actor_id": actor.id, "actor_role": actor.role})
+    )
+    return keep(known, after, unit)
 
 
 def progress(known: Incident, unit: SafetyUnit, *, epoch: int, actor: Actor, kind: str) -> Incident:
