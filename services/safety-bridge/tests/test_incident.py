@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from safety_bridge.domain import commands, deadlines, signal
+from safety_bridge.domain import approvals, commands, deadlines, facts, signal
 from safety_bridge.domain import incident as rules
 from safety_bridge.domain.facts import Flag, Lowering
 from safety_bridge.domain.identity import IncidentRef
 from safety_bridge.domain.incident import Actor, Incident, Signal, absorb, merge
 from safety_bridge.domain.tracks import Handling, ReportTrack
-from shared.policy.model import Policy
+from shared.policy.model import Policy, Relaxation
 from shared.vocabulary import IncidentClass, Severity
 
 SAM = Actor("sam", "support")
@@ -111,6 +111,35 @@ def test_a_failed_attempt_counts_once_however_often_it_is_told(policy: Policy) -
         after_all([heard(signal.REPORT_FAILED, mark=mark) for mark in ("a", "b", "a")], policy).facts.failed_attempts
         == 2
     )
+
+
+def test_of_too_many_references_those_kept_do_not_depend_on_order_and_the_rest_asks_again(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 3, SN-49: a document stays small, what it cannot hold is sealed and never passes for a repetition (S1)."""
+    monkeypatch.setattr(facts, "MOST_KEPT", 3)
+    signals = [
+        heard(signal.REPORT_FAILED, mark=f"e-{n}", evidence_refs=[f"ev-{n}", f"ev-{n + 1}"], account_ref=f"a-{n}")
+        for n in range(9)
+    ]
+    known = after_all(signals, policy)
+    for seed in range(100):
+        shuffled = Random(seed).choices(signals, k=5) + Random(seed).sample(signals, k=len(signals))
+        assert after_all(shuffled, policy).facts == known.facts
+    assert {len(known.facts.evidence), len(known.facts.accounts), known.facts.failed_attempts} == {3}
+    known = taken(known, policy, "support", "legal_compliance")
+    asked = approvals.propose(
+        known, Relaxation.CLOSE_REPORT, epoch=known.epoch, reason="not_reportable", actor=SAM, now=NOW, policy=policy
+    )
+    after = merge(asked, heard(signal.REPORT_FAILED, mark="e-99"), now=NOW, policy=policy)
+    assert (after.epoch, after.next_page_at, after.proposals) == (known.epoch + 1, NOW, ())
+
+
+def test_one_event_can_name_more_than_one_subject(policy: Policy) -> None:
+    """4.4 of the model: said once or twice, it is the same conflict (S5)."""
+    two = heard(signal.CRISIS_DETECTED, subject_ref=["s-1", "s-2"])
+    assert Flag.SUBJECT_CONFLICT in opened(two, policy).facts.flags
+    assert after_all([two, two], policy) == opened(two, policy)
 
 
 def test_more_than_one_subject_of_one_incident_is_a_conflict_whichever_came_first(policy: Policy) -> None:

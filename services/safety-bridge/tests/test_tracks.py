@@ -207,6 +207,12 @@ async def test_more_than_one_subject_is_paged_to_the_safety_team_once(bridge: An
     assert pages(await bridge.hear(agent.SafetyIncidentUpdated, CRISIS | {"subject_ref": "s-3"})) == []
 
 
+async def test_two_subjects_in_one_event_are_paged_too(bridge: Any) -> None:
+    """4.4 of the model (S5)."""
+    emitted = await bridge.hear(agent.SafetyCrisisDetected, CRISIS | {"subject_ref": ["s-1", "s-2"]})
+    assert [page["reason_code"] for page in pages(emitted)] == ["subject_conflict", "not_acknowledged"]
+
+
 async def test_a_conflict_of_subjects_reaches_somebody_where_the_safety_team_is_nobody(bridge: Any) -> None:
     """S4: then the last responder hears of it."""
     on_call = {role: people for role, people in bridge.directory.on_call.items() if role != "safety_team"}

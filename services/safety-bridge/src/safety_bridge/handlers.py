@@ -6,6 +6,7 @@ What is emitted is built from codes alone; nothing an event says in its own word
 import secrets
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -205,8 +206,7 @@ def keep(
     for lowering in sorted(after.facts.lowerings(unit.policy) - before.facts.lowerings(unit.policy)):
         after = tell(SafetyReassessmentProposed, after, unit, "S1", reason_code=lowering)
     unit.incidents.save(after, names)
-    if Flag.SUBJECT_CONFLICT in after.facts.flags - before.facts.flags:
-        _ask_for(paging.subject_conflict(after, reachable=unit.reachable), after, unit)
+    _warn_of_conflict(before.facts.flags, after, unit)
     return look(after, unit)
 
 
@@ -414,7 +414,13 @@ def _open(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None:
         if not wait:
             opened = replace(opened, ticket_id=_new_ticket_id())
     unit.incidents.save(opened, names)
+    _warn_of_conflict(frozenset(), opened, unit)
     look(tell(SafetyIncidentOpened, opened, unit, OPENED_BY[born_as.kind]), unit)
+
+
+def _warn_of_conflict(known: AbstractSet[Flag], one: Incident, unit: SafetyUnit) -> None:
+    if Flag.SUBJECT_CONFLICT in one.facts.flags - known:
+        _ask_for(paging.subject_conflict(one, reachable=unit.reachable), one, unit)
 
 
 def _with_ticket(incident: Incident, unit: SafetyUnit) -> tuple[Incident, tuple[Identity, ...]]:

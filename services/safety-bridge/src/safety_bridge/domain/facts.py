@@ -17,6 +17,9 @@ from shared.vocabulary import IncidentClass, Response, Severity
 K = TypeVar("K")
 T = TypeVar("T", datetime, tuple[datetime, int], tuple[datetime, int, Severity], tuple[datetime, int, bool])
 
+MOST_KEPT = 1_000
+"""So many codes, references or failed attempts of one incident are kept one by one."""
+
 Moment = tuple[datetime, int]
 """When the agent said something: the event's time, then its revision."""
 
@@ -108,9 +111,9 @@ class Facts:
             severity=max(self.severity, other.severity),
             since=_earliest_each(self.since, other.since),
             asked=_latest_each(self.asked, other.asked),
-            unknown_responses=self.unknown_responses | other.unknown_responses,
+            unknown_responses=_few(self.unknown_responses | other.unknown_responses),
             report=max(self.report, other.report),
-            report_failures=self.report_failures | other.report_failures,
+            report_failures=_few(self.report_failures | other.report_failures),
             accepted_at=_earliest(self.accepted_at, other.accepted_at),
             intervention=max(self.intervention, other.intervention),
             handed_off_at=_earliest(self.handed_off_at, other.handed_off_at),
@@ -119,11 +122,11 @@ class Facts:
             guardian_notified=self.guardian_notified or other.guardian_notified,
             preserve_until=_latest(self.preserve_until, other.preserve_until),
             is_preserved=self.is_preserved or other.is_preserved,
-            categories=self.categories | other.categories,
-            evidence=self.evidence | other.evidence,
-            subjects=_earliest_each(self.subjects, other.subjects),
-            accounts=_earliest_each(self.accounts, other.accounts),
-            agent_incident_ids=self.agent_incident_ids | other.agent_incident_ids,
+            categories=_few(self.categories | other.categories),
+            evidence=_few(self.evidence | other.evidence),
+            subjects=_few_of(_earliest_each(self.subjects, other.subjects)),
+            accounts=_few_of(_earliest_each(self.accounts, other.accounts)),
+            agent_incident_ids=_few(self.agent_incident_ids | other.agent_incident_ids),
             flags=self.flags | other.flags,
             is_retracted=self.is_retracted or other.is_retracted,
             last_severity=_latest(self.last_severity, other.last_severity),
@@ -157,6 +160,10 @@ class Facts:
             said.add(Lowering.RETRACTED)
         return frozenset(said)
 
+    def leaves_out(self, said: "Facts") -> bool:
+        """Whether something said is not kept, because there are too many of its kind; nobody can tell then whether it is news."""
+        return any(not frozenset(getattr(said, name)) <= frozenset(getattr(self, name)) for name in _MANY)
+
     def knows_what(self, other: "Facts") -> bool:
         """Whether both know the same: only what the agent said last may differ."""
         return _lasting(self) == _lasting(other)
@@ -164,6 +171,9 @@ class Facts:
     def says_no_more_than(self, other: "Facts", policy: Policy) -> bool:
         """Whether nothing is new, nor anything to be taken back: a closed incident stays closed."""
         return self.knows_what(other) and self.lowerings(policy) == other.lowerings(policy)
+
+
+_MANY = ("unknown_responses", "report_failures", "categories", "evidence", "subjects", "accounts", "agent_incident_ids")
 
 
 def floor(classes: Iterable[IncidentClass], policy: Policy) -> Severity:
@@ -177,6 +187,16 @@ def floor(classes: Iterable[IncidentClass], policy: Policy) -> Severity:
 def _lasting(facts: Facts) -> list[object]:
     last_words = ("asked", "is_retracted", "last_severity", "last_responses", "last_report")
     return [facts.responses, *(getattr(facts, one.name) for one in fields(facts) if one.name not in last_words)]
+
+
+def _few(many: frozenset[str]) -> frozenset[str]:
+    """The first of them by their own order, so that which ones are kept does not depend on what came when (S1)."""
+    return many if len(many) <= MOST_KEPT else frozenset(sorted(many)[:MOST_KEPT])
+
+
+def _few_of(many: dict[str, datetime]) -> dict[str, datetime]:
+    kept = _few(frozenset(many))
+    return {key: at for key, at in many.items() if key in kept}
 
 
 def _earliest(one: T | None, other: T | None) -> T | None:

@@ -245,7 +245,7 @@ def open_incident(
     policy: Policy,
 ) -> Incident:
     """Opened first, understood later; paging counts from the detection, however late we heard of it (S4, S6)."""
-    facts = signal.facts.at_least_the_floor(policy)
+    facts = signal.facts.joined(signal.facts).at_least_the_floor(policy)
     return Incident(
         ref=ref,
         mode=mode,
@@ -259,9 +259,13 @@ def open_incident(
 
 
 def merge(incident: Incident, signal: Signal, *, now: datetime, policy: Policy) -> Incident:
-    """The incident after one more signal. Worse news begins a new epoch; a lower word changes nothing (S1)."""
+    """The incident after one more signal. Worse news begins a new epoch; a lower word changes nothing (S1). What is too much to
+    keep passes for news.
+    """
     known = incident.facts
     facts = known.joined(signal.facts).at_least_the_floor(policy)
+    if facts.leaves_out(signal.facts):
+        signal, incident = replace(signal, asks_again=True), replace(incident, proposals=())
     after = _no_longer_agreed(replace(incident, facts=facts), known, said=signal.facts.severity)
     is_graver = after.severity_working > incident.severity_working or facts.classes > known.classes
     wanted_again = _wanted_again(incident, after)

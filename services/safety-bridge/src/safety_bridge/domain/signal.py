@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
 from safety_bridge.domain import identity
-from safety_bridge.domain.facts import Facts, Flag
+from safety_bridge.domain.facts import MOST_KEPT, Facts, Flag
 from safety_bridge.domain.identity import Identity, Mode
 from safety_bridge.domain.incident import Signal
 from safety_bridge.domain.tracks import GuardianContact, InterventionTrack, ReportTrack
@@ -29,9 +29,6 @@ CLASS_OF_RESPONSE = {
     Response.MANDATORY_REPORTING: IncidentClass.MANDATORY_REPORT,
 }
 """A response says what kind of matter it is, whatever kind of event asks for it (S2)."""
-MOST_ATTEMPTS = 10_000
-"""A number beyond it counts no attempts."""
-
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]{0,127}")
 """A code, a pseudonym or a handle: no spaces, no mail address."""
 E = TypeVar("E", bound=IntEnum)
@@ -285,8 +282,9 @@ def _state(value: Any, track: type[E]) -> E:
 
 
 def _attempt(report: Any, mark: str) -> str:
+    """The number of a failed attempt, where it is one that can be counted."""
     number = _number(report.get("attempt")) if isinstance(report, Mapping) else 0
-    return f"#{number}" if 0 < number <= MOST_ATTEMPTS else mark
+    return f"#{number}" if 0 < number <= MOST_KEPT else mark
 
 
 def _number(value: Any) -> int:
