@@ -248,6 +248,39 @@ async def test_whom_nobody_knows_changes_nothing_but_may_raise(service: Any, com
     assert (await service.post(path, {"epoch": 1, "actor": SUPPORT} | body, key="reader")).status_code == 403
 
 
+DONE_ONCE = sorted((COMMANDS | IN_ANY_EPOCH).keys() - {"close", "approve_close", "reopen"})
+"""Closing and reopening come at the end of other tests: their second try finds the incident closed, or its epoch passed."""
+
+
+@pytest.mark.parametrize("command", DONE_ONCE)
+async def test_a_command_that_comes_twice_has_done_no_more_than_once(service: Any, command: str) -> None:
+    """A retry needs no Idempotency-Key: the epoch and what it is already stand for it; only a note is kept twice (4.6)."""
+    await service.hear(SafetyCrisisDetected, WHOLE | {"severity": "high"})
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}"
+    body: dict[str, Any] = {"epoch": 1, "actor": SUPPORT} | (COMMANDS | IN_ANY_EPOCH)[command]
+    if command != "acknowledge":
+        for actor in (SUPPORT, LEGAL):
+            assert (await service.post(f"{path}/acknowledge", {"epoch": 1, "actor": actor})).is_success
+    match command:
+        case "raise":
+            body = {"epoch": 1, "actor": SUPPORT, "severity": "critical"}
+        case "confirm_handoff":
+            await service.post(f"{path}/handoff", {"epoch": 1, "actor": SUPPORT})
+        case "legal-hold":
+            body["actor"] = LEGAL
+        case "approve" | "approve_reassessment" | "reject":
+            proposed = COMMANDS["propose_reassessment"] | {"epoch": 1, "actor": SUPPORT}
+            await service.post(f"{path}/propose_reassessment", proposed)
+            snapshot = (await service.one())["proposals"][0]["snapshot"]
+            body |= {"actor": SAFETY, "snapshot": snapshot, "relaxation": "lower_severity"}
+    first = await service.post(f"{path}/{command}", body)
+    assert first.is_success
+    once, pages = await service.one(), (await service.left()).count("page_requested")
+    again = await service.post(f"{path}/{command}", body)
+    assert again.is_success or again.status_code == 409
+    assert (await service.one(), (await service.left()).count("page_requested")) == (once, pages)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_command_for_another_epoch_changes_nothing(service: Any, command: str) -> None:
     """SN-06, invariant 18: whatever it is (S4)."""

@@ -18,7 +18,7 @@ CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
 async def consume(service: Any, records: list[Record]) -> None:
     """As the consumer of the agent's topic does with what it has polled."""
     (consumer,) = [part for part in service.app.parts if part.name == "consumer-safety-bridge"]
-    async with service.databases[0].transaction() as connection:
+    async with consumer.units.database.transaction() as connection:
         await inbox.cursors(connection, consumer.group, {(AGENT.name, 0): 0})
     consumer._ready = {(AGENT.name, 0): 0}
     assert await consumer._apply([consumer.decode(one) for one in records])
@@ -53,3 +53,18 @@ async def test_no_date_of_the_agents_costs_a_crisis_its_words(audited: Any, unti
     await consume(audited, [record(agent.SafetyCrisisDetected, said, at=audited.now())])
     assert await incidents(audited) == {"A-1": ("critical", ["crisis"])}
     assert await audited.rows("select 1 from dead_letter") == []
+
+
+async def test_signals_are_consumed_and_paged_while_nothing_of_tickets_can_be(audited: Any) -> None:
+    """Invariant 6: the agent's topic has a consumer and connections of its own; here all those that tickets use are gone (S6)."""
+    bulk, urgent = audited.databases
+    await bulk.close()
+    await consume(audited, [record(agent.SafetyCrisisDetected, CRISIS, at=audited.now())])
+    audited.now.advance(minutes=2)
+    (pages,) = [part for part in audited.app.parts if part.name == "pages"]
+    await pages._look()
+    async with urgent.connection() as connection:
+        facts = [row["fact"] for row in await connection.fetch("select fact from told order by at, seq")]
+    assert (facts[0], facts.count("page_requested")) == ("incident_opened", 2)
+    (consumer,) = [part for part in audited.app.parts if part.name == "consumer-safety-bridge"]
+    assert [topic.name for topic in consumer._topics] == [AGENT.name]

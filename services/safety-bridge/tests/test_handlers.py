@@ -74,6 +74,21 @@ async def test_a_crisis_opens_an_incident_pages_and_asks_for_a_restricted_ticket
     assert page["incident_ref"] == opened["incident_ref"] == bridge.incident().ref
 
 
+async def test_a_report_of_an_account_without_any_ticket_has_a_restricted_one_and_an_hour(bridge: Any) -> None:
+    """SN-15: nothing is attached to a ticket that its user can see, and nothing in the new one says whose it is (S3, S9)."""
+    said = {"agent_incident_id": "A-1", "severity": "high", "account_ref": "acc-1"}
+    emitted = await bridge.hear(agent.SafetyMandatoryReportTriggered, said)
+    assert facts_of(emitted) == ["incident_opened", "page_requested", "created", "restricted"]
+    created = data_of(emitted, "created")
+    assert created["requester"]["id"] == "safety"
+    general = [one for one in emitted if one.topic == "support.ticket.v1"]
+    assert {one.key for one in general} == {created["ticket_id"]} == {data_of(emitted, "incident_opened")["ticket_id"]}
+    for one in general:
+        assert not {one.correlation_id, one.causation_id} & {bridge.incident().ref, emitted[0].causation_id}
+    clocks = {clock.key: clock.due_at - clock.started_at for clock in bridge.incident().clocks}
+    assert clocks["outcome", IncidentClass.MANDATORY_REPORT] == timedelta(minutes=60)
+
+
 async def test_the_same_event_again_opens_and_pages_nothing(bridge: Any) -> None:
     """SN-02: also where the inbox would not know it (S1)."""
     message = wire(SafetyCrisisDetected, CRISIS, occurred_at=bridge.now())

@@ -210,3 +210,29 @@ def test_legal_hears_of_a_critical_report_at_once(policy: Policy) -> None:
     (_, first), *_ = pages_of(an_incident(policy, Severity.CRITICAL, REPORT), policy, until=timedelta(0))
     assert first.lane is PagingLane.CRISIS
     assert first.roles == ("primary", "safety_team", "legal_compliance")
+
+
+@pytest.mark.parametrize(
+    ("severity", "classes"),
+    [
+        (Severity.CRITICAL, CRISIS),
+        (Severity.HIGH, REPORT),
+        (Severity.HIGH, frozenset({IncidentClass.CONTENT_MODERATION})),
+    ],
+    ids=["crisis", "report", "high"],
+)
+def test_no_hour_and_no_day_is_quiet(policy: Policy, severity: Severity, classes: frozenset[IncidentClass]) -> None:
+    """Invariant 25: at every hour of two weeks with Christmas and New Year in them the same pages go to the same roles, as far
+    apart (4.5). That no command silences is shown over the table of commands."""
+    first = datetime(2026, 12, 20, tzinfo=UTC)
+    paged = set()
+    for hour in range(14 * 24):
+        at = first + timedelta(hours=hour)
+        incident, pages = an_incident(policy, severity, classes, at), []
+        while len(pages) < 8 and incident.next_page_at is not None:
+            now = incident.next_page_at
+            incident, page = next_page(incident, now=now, reachable=EVERYBODY, policy=policy)
+            pages += [(now - at, page.roles)] if page else []
+        paged.add(tuple(pages))
+    (everywhere,) = paged
+    assert len(everywhere) == 8
