@@ -11,7 +11,7 @@ import yaml
 from aiosmtpd.smtp import SMTP
 from notifier_replica import Replica
 
-from notifier.app import SUBSCRIPTIONS, read_templates
+from notifier.app import SUBSCRIPTIONS, read_edition
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
 from notifier.domain.notification import Notification
@@ -256,8 +256,8 @@ def desk() -> Desk:
         if team is not Team.CHILD_SAFETY_AGENT
     }
     directory = Directory.from_yaml(yaml.safe_dump({"teams": teams, "on_call": people}))
-    templates = Templates(read_templates())
-    return Desk(policy, templates, Gate(load_confidentiality(), templates), directory, "https://incidents.example/open")
+    templates = Templates(read_edition(policy))
+    return Desk(policy, templates, Gate(load_confidentiality()), directory, "https://incidents.example/open")
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from notifier import handlers
 from notifier.app import SUBSCRIPTIONS
 from notifier.domain.desk import Desk
+from notifier.domain.notification import Notification
 from notifier.domain.retry import Outcome, SendResult
 from notifier.senders import Message
 from notifier.store import NotifierUnit, of_ticket
@@ -50,7 +53,8 @@ class Replica:
     def __init__(self, database: Database, desk: Desk, now: FakeNow) -> None:
         self.post = Post()
         self.woken: list[bool] = []
-        make = partial(NotifierUnit, desk=desk, wake=self.woken.append)
+        self.desk = replace(desk, editions={})
+        make = partial(NotifierUnit, desk=self.desk, wake=self.woken.append)
         self.units = UnitsOfWork(database, make, now=now, wake=lambda _: None)
         self.mails = Deliveries(self.units, self.post, urgent=False, at_once=10)
         self.pages = Deliveries(self.units, self.post, urgent=True, at_once=10)
@@ -79,6 +83,21 @@ class Replica:
     async def die(self) -> None:
         for task in self.pages._under_way | self.mails._under_way:
             task.cancel()
+
+    async def complete(self, template: str, facts: dict[str, str | bool], ticket_id: str = "T-1") -> None:
+        """A person supplies what the message with this text waits for."""
+        await self._command(template, ticket_id, partial(handlers.complete, facts=facts, by="robin"))
+
+    async def release(self, template: str, ticket_id: str = "T-1") -> None:
+        """A person lets the message with this text go."""
+        await self._command(template, ticket_id, partial(handlers.release, by="robin"))
+
+    async def _command(self, template: str, ticket_id: str, command: Callable[..., Notification]) -> None:
+        async with self.units.begin() as unit:
+            await unit.tickets.read(unit.connection, [ticket_id])
+            await unit.notifications.read_of_tickets(unit.connection, [ticket_id])
+            (waiting,) = [one for one in unit.notifications.of(ticket_id) if one.intent.template == template]
+            command(waiting, unit=unit)
 
     async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
         async with self.units.database.connection() as connection:

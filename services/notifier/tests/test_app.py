@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.policy import default
+from importlib.resources import files
 from pathlib import Path
+
+import httpx2
+import pytest
 
 from notifier.app import GROUP, SUBSCRIPTIONS, URGENT_GROUP, build
 from notifier.settings import NotifierSettings
@@ -101,6 +105,32 @@ async def test_from_the_topics_to_mails_and_what_became_of_them(
     ]
     assert sorted(one.fact for one in told) == ["notification.queued"] * 4 + ["notification.sent"] * 4
     assert {one.key for one in told} == {"T-1", "SI-0A1B2C3D"}
+
+
+async def test_a_text_that_cannot_be_sent_keeps_the_service_from_being_ready(directory_file, tmp_path: Path) -> None:
+    """Named with its language, edition and the fixture (SN-27); pages go out meanwhile, so the process runs (S6)."""
+    policy = tmp_path / "policy.yaml"
+    shipped = (files("shared.policy") / "policy.yaml").read_text()
+    policy.write_text(shipped.replace("issue_type: Login", 'issue_type: " "'))
+    settings = settings_for(9, directory_file, "nobody:9", "postgresql://nobody")
+    settings = NotifierSettings.model_validate(settings.model_dump() | {"policy_file": policy})
+    nowhere = Database("postgresql://nobody", schema="notifier")
+    app = build(settings, now=machine_now, kafka=Kafka("nobody:9"), bulk=nowhere, urgent=nowhere)
+    app.api.state.started = True
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app.api), base_url="http://notifier") as client:
+        answer = await client.get("/readyz")
+    failing = answer.json()["failing"]["texts"]
+    assert answer.status_code == 503
+    assert failing.startswith("initial_response (en) of edition ")
+    assert failing.endswith(", first_routed login, named: UndefinedError: 'issue_type' is undefined")
+
+
+def test_a_default_language_without_texts_stops_the_start(directory_file) -> None:
+    settings = settings_for(9, directory_file, "nobody:9", "postgresql://nobody")
+    settings = NotifierSettings.model_validate(settings.model_dump() | {"default_language": "tlh"})
+    nowhere = Database("postgresql://nobody", schema="notifier")
+    with pytest.raises(ValueError, match="SUPPORT_DEFAULT_LANGUAGE: there are texts in de, en, es, fr"):
+        build(settings, now=machine_now, kafka=Kafka("nobody:9"), bulk=nowhere, urgent=nowhere)
 
 
 async def test_what_cannot_be_read_on_the_urgent_lane_reaches_its_dead_letter_topic(

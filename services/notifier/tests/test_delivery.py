@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import pytest
@@ -11,10 +11,12 @@ from notifier_replica import Replica
 from prometheus_client import REGISTRY, generate_latest
 from structlog.testing import capture_logs
 
-from notifier.app import SUBSCRIPTIONS, read_templates
+from notifier.app import SUBSCRIPTIONS
+from notifier.domain.desk import Desk
 from notifier.domain.notification import Template
 from notifier.domain.retry import LEASE_MARGIN, Outcome, SendResult
-from notifier.domain.templates import Templates, Words
+from notifier.domain.templates import Templates, Text, Words
+from notifier.domain.wording import Edition
 from shared.errors import TransientFailure
 
 BUSY = SendResult(Outcome.TRANSIENT, "smtp_451")
@@ -22,32 +24,35 @@ UNKNOWN = SendResult(Outcome.AMBIGUOUS, "smtp_disconnected")
 LEASE = timedelta(seconds=15) + LEASE_MARGIN
 
 
-class WithoutInitialResponse(Templates):
-    """Templates with a bug."""
+class Saying(Text):
+    """A text that says what a function makes of its words, where it has values."""
 
-    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
-        if template is Template.INITIAL_RESPONSE:
-            raise ZeroDivisionError
-        return super().render(template, facts)
+    def __init__(self, text: Text, said: Callable[[Words], Words]) -> None:
+        self.__dict__ = text.__dict__ | {"_said": said}
 
-
-class Broken(Templates):
-    """Templates with a bug in every text."""
-
-    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
-        raise ZeroDivisionError
+    def render(self, facts: Mapping[str, str]) -> Words:
+        words = super().render(facts)
+        return self._said(words) if all(facts.values()) else words
 
 
-class Talkative(Templates):
-    """Templates that add a sentence to every text."""
+class Saids(Templates):
+    """Texts that say something else; of all texts, or of one."""
 
-    def __init__(self, sources: Mapping[Template, str], sentence: str) -> None:
-        super().__init__(sources)
-        self._sentence = sentence
+    def __init__(self, desk: Desk, said: Callable[[Words], Words], only: Template | None = None) -> None:
+        super().__init__(desk.templates.edition)
+        self._said, self._only = said, only
 
-    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
-        words = super().render(template, facts)
-        return Words(words.subject, f"{words.body}\n{self._sentence}")
+    def text(self, template: Template, language: str) -> Text:
+        text = super().text(template, language)
+        return Saying(text, self._said) if self._only in (None, template) else text
+
+
+def broken(words: Words) -> Words:
+    raise ZeroDivisionError
+
+
+def adding(sentence: str) -> Callable[[Words], Words]:
+    return lambda words: dataclasses.replace(words, body=f"{words.body}\n{sentence}")
 
 
 def stopped(audience: str, reason: str) -> float:
@@ -275,9 +280,10 @@ async def test_one_message_that_hangs_holds_up_nobody(replica, say) -> None:
 async def test_one_message_that_cannot_be_written_holds_up_nobody(replica, database, desk, now, say) -> None:
     """A bug of ours: it waits for a person, the rest of its batch goes out."""
     await replica.hear(say.created(), say.assigned("login"), say.escalated())
-    broken = Replica(database, dataclasses.replace(desk, templates=WithoutInitialResponse(read_templates())), now)
-    await broken.deliver()
-    assert await broken.states() == {
+    without_one = Saids(desk, broken, Template.INITIAL_RESPONSE)
+    bad = Replica(database, dataclasses.replace(desk, templates=without_one), now)
+    await bad.deliver()
+    assert await bad.states() == {
         "initial_response": "held",
         "escalation": "sent",
         "team_assigned": "sent",
@@ -287,7 +293,7 @@ async def test_one_message_that_cannot_be_written_holds_up_nobody(replica, datab
 
 async def test_a_page_that_says_too_much_goes_out_with_a_fixed_text(replica, database, desk, now, say) -> None:
     """A page is never lost; that it was stopped is counted (SN-25, invariants 27 and 29)."""
-    talkative = Talkative(read_templates(), "The child said so. See SI-99999999.")
+    talkative = Saids(desk, adding("The child said so. See SI-99999999."))
     loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
     before = stopped("on_call", "incident_reference")
     await loud.hear(say.paged(roles=["primary"]))
@@ -301,11 +307,11 @@ async def test_a_page_that_says_too_much_goes_out_with_a_fixed_text(replica, dat
 
 async def test_a_page_that_cannot_be_written_goes_out_with_a_fixed_text(replica, database, desk, now, say) -> None:
     """No literal placeholder in any byte, and no hole (SN-25)."""
-    broken = Replica(database, dataclasses.replace(desk, templates=Broken(read_templates())), now)
+    bad = Replica(database, dataclasses.replace(desk, templates=Saids(desk, broken)), now)
     before = stopped("on_call", "ZeroDivisionError")
-    await broken.hear(say.paged(roles=["primary"], mode="drill"))
-    await broken.deliver()
-    (page,) = broken.post.given
+    await bad.hear(say.paged(roles=["primary"], mode="drill"))
+    await bad.deliver()
+    (page,) = bad.post.given
     assert page.subject == "DRILL [SI-0A1B2C3D] Action needed now"
     assert page.body.startswith("DRILL. ")
     assert stopped("on_call", "ZeroDivisionError") == before + 1
@@ -313,7 +319,7 @@ async def test_a_page_that_cannot_be_written_goes_out_with_a_fixed_text(replica,
 
 async def test_a_staff_mail_that_says_too_much_is_held(replica, database, desk, now, say) -> None:
     """For a person to see to; the customer's own mail goes out (S5)."""
-    talkative = Talkative(read_templates(), "Ada wrote from ada@example.com.")
+    talkative = Saids(desk, adding("Ada wrote from ada@example.com."))
     loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
     before = stopped("team", "personal_data")
     await loud.hear(say.created(), say.assigned("login"))
@@ -341,7 +347,7 @@ async def test_outside_production_nobody_but_the_listed_is_written_to(replica, d
 
 async def test_logs_and_metrics_name_ids_and_codes_only(replica, database, desk, now, say) -> None:
     """Invariant 33: also where a sender fails with an address in its words, and where a text is stopped."""
-    talkative = Talkative(read_templates(), "Ada wrote from ada@example.com.")
+    talkative = Saids(desk, adding("Ada wrote from ada@example.com."))
     loud = Replica(database, dataclasses.replace(desk, templates=talkative), now)
 
     def fail() -> None:
@@ -354,6 +360,88 @@ async def test_logs_and_metrics_name_ids_and_codes_only(replica, database, desk,
     assert {"sender failed", "text stopped"} <= {line["event"] for line in logged}
     everything = json.dumps(logged) + generate_latest().decode()
     assert not [word for word in ("Ada", "example.com", "staff.example", "secret", "Moonbear") if word in everything]
+
+
+def after_an_edit(desk: Desk, old: str, new: str) -> Desk:
+    """The desk of a deployment whose files say something else."""
+    edition = desk.templates.edition
+    texts = {
+        language: {name: source.replace(old, new) for name, source in of.items()}
+        for language, of in edition.texts.items()
+    }
+    edited = Edition(**dict(edition) | {"texts": texts})
+    assert edited.version != edition.version
+    return dataclasses.replace(desk, templates=Templates(edited))
+
+
+async def test_a_message_is_written_from_the_texts_it_was_decided_on(replica, database, desk, now, say) -> None:
+    """HD-68: a deployment with new files between decision and sending; what is decided on after it has the new ones."""
+    requester = {"id": "u-1", "email": "ada@example.com", "locale": "de-AT"}
+    await replica.hear(say.created(requester=requester), say.assigned("login"))
+    newer = Replica(database, after_an_edit(desk, "Wir halten Sie auf dem Laufenden.", "Bis bald."), now)
+    await newer.hear(say.resolved(), say.escalated(decision_id="d-3"))
+    await newer.deliver()
+    bodies = {mail.subject: mail.body for mail in newer.post.given if mail.recipient == "ada@example.com"}
+    assert "Wir halten Sie auf dem Laufenden." in bodies["Re: [Ticket #T-1] Anmeldung"]
+    assert "Bis bald." in bodies["Re: [Ticket #T-1] - Weitergeleitet"]
+    assert {row["version"] for row in await newer.rows("select version from edition")} == {
+        desk.templates.edition.version,
+        newer.desk.templates.edition.version,
+    }
+
+
+async def test_a_held_message_keeps_its_texts_until_a_person_completes_it(replica, database, desk, now, say) -> None:
+    """HD-68: what was decided on is what goes out, however much later."""
+    await replica.hear(say.created(), say.assigned("missing_attribution"), say.resolved())
+    newer = Replica(database, after_an_edit(desk, "Thank you for reporting this.", "Oh."), now)
+    await newer.complete("missing_attribution", {"attribution_added": True})
+    await newer.deliver()
+    (mail,) = [mail for mail in newer.post.given if "belongs to Moon Studios" in mail.body]
+    assert "Thank you for reporting this." in mail.body
+
+
+async def test_a_page_whose_texts_are_lost_goes_out_with_a_fixed_text(replica, database, desk, now, say) -> None:
+    """And a customer's mail waits for a person, who lets it go with the texts in force (SN-25)."""
+    await replica.hear(say.created(), say.assigned("login"), say.paged(roles=["primary"]))
+    await replica.rows("delete from edition returning version")
+    newer = Replica(database, after_an_edit(desk, "keep you updated", "write to you"), now)
+    before = stopped("on_call", "BadTemplate")
+    await newer.deliver()
+    (page,) = [mail for mail in newer.post.given if mail.recipient == "pat@staff.example"]
+    assert page.body == "An incident needs you now. Please acknowledge it.\n"
+    assert stopped("on_call", "BadTemplate") == before + 1
+    assert (await newer.states())["initial_response"] == "held"
+    await newer.release("initial_response")
+    await newer.deliver()
+    (mail,) = [mail for mail in newer.post.given if mail.recipient == "ada@example.com"]
+    assert "We'll write to you on the progress." in mail.body
+
+
+async def test_a_text_that_was_refused_at_start_is_held(replica, database, desk, now, say) -> None:
+    """SN-26, SN-27: its messages wait for a person, the others go out."""
+    refused = frozenset({(Template.INITIAL_RESPONSE, "en")})
+    bad = Replica(database, dataclasses.replace(desk, refused=refused), now)
+    await bad.hear(say.created(), say.assigned("login"))
+    await bad.deliver()
+    assert await bad.states() == {"initial_response": "held", "team_assigned": "sent"}
+
+
+async def test_an_edition_is_written_down_once(replica, say) -> None:
+    await replica.hear(say.created(), say.assigned("login"))
+    await replica.hear(say.paged())
+    assert await replica.value("select count(*) from edition") == 1
+    assert list(replica.desk.editions) == [replica.desk.templates.edition.version]
+
+
+async def test_a_message_from_before_editions_is_written_from_the_texts_in_force(replica, say) -> None:
+    """Rows of an older version of the service name none."""
+    await replica.hear(say.created(), say.assigned("login"))
+    await replica.rows(
+        "update notification set document = convert_to((convert_from(document, 'utf8')::jsonb #- '{intent,wording}')::text,"
+        " 'utf8') returning id"
+    )
+    await replica.deliver()
+    assert set((await replica.states()).values()) == {"sent"}
 
 
 async def test_a_stopping_service_waits_for_what_is_under_way_and_writes_it_down(replica, say) -> None:

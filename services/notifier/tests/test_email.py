@@ -54,12 +54,57 @@ async def test_a_mail_arrives_as_it_was_written(room, sender: EmailSender) -> No
         "Subject": "Re: [Ticket #1] Grüße",
         "Date": "Tue, 03 Mar 2026 15:00:00 +0000",
         "Message-ID": "<0f7c1f4e@storytailor.example>",
+        "In-Reply-To": "<ticket-thread@storytailor.example>",
         "References": "<ticket-thread@storytailor.example>",
         "Auto-Submitted": "auto-generated",
         "Content-Type": 'text/plain; charset="utf-8"',
         "Content-Transfer-Encoding": "quoted-printable",
         "MIME-Version": "1.0",
     }
+
+
+HTML = '<!doctype html>\n<html lang="de"><body><p>Hi Ada,</p><p>Grüße 👩‍👧 --=_ .\n.\n</p></body></html>\n'
+
+
+async def test_a_mail_with_html_has_both_parts_and_the_plain_one_first(room, sender: EmailSender) -> None:
+    """A program shows the last part it can; nothing is fetched and nothing is attached."""
+    await sender.send(a_message(html=HTML, language="de"), within=SOON)
+    (envelope,) = room.taken
+    mail = message_from_bytes(envelope.content, policy=default)
+    assert (mail.get_content_type(), mail["Content-Language"]) == ("multipart/alternative", "de")
+    plain, page = mail.iter_parts()
+    assert plain.get_content_type() == "text/plain"
+    assert plain.get_content().replace("\r\n", "\n") == a_message().body
+    assert page.get_content_type() == "text/html"
+    assert page.get_content().replace("\r\n", "\n") == HTML
+    assert list(mail.iter_attachments()) == []
+    assert max(map(len, envelope.content.splitlines())) <= 998
+
+
+async def test_the_mails_of_a_ticket_hold_together_and_are_no_answer_to_machines(room, sender: EmailSender) -> None:
+    """Each has its own Message-ID, all name the same thread, and say that nobody wrote them (4.8)."""
+    for name in ("a", "b"):
+        await sender.send(a_message(id=name, html=HTML), within=SOON)
+    await sender.send(a_message(id="c", thread="another", html=HTML), within=SOON)
+    mails = [message_from_bytes(envelope.content, policy=default) for envelope in room.taken]
+    assert len({mail["Message-ID"] for mail in mails}) == 3
+    assert [mail["References"] for mail in mails] == [mail["In-Reply-To"] for mail in mails]
+    assert mails[0]["References"] == mails[1]["References"] != mails[2]["References"]
+    assert {mail["Auto-Submitted"] for mail in mails} == {"auto-generated"}
+    assert {mail["Reply-To"] for mail in mails} == {"reply@storytailor.example"}
+
+
+@pytest.mark.parametrize(
+    "value", ["\r\nBcc: evil@x.example\r\n\r\n", "--{boundary}--\r\n", "\r\n--{boundary}\r\nX: y\r\n\r\n"]
+)
+def test_no_value_in_a_part_ends_it(value: str) -> None:
+    """Not even one that knows what parts the mail (28)."""
+    written = compose(a_message(html=HTML), SENDER, REPLY_TO)
+    value = value.format(boundary=message_from_bytes(written, policy=default).get_boundary())
+    attacked = compose(a_message(body=f"Hi {value}\n", html=HTML.replace("Hi", value)), SENDER, REPLY_TO)
+    mail = message_from_bytes(attacked, policy=default)
+    assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    assert mail["Bcc"] is None
 
 
 @pytest.mark.parametrize("length", range(60, 90))
@@ -80,8 +125,8 @@ def test_an_encoded_subject_keeps_to_short_lines(subject: str) -> None:
 
 async def test_a_repeated_mail_is_the_same_byte_for_byte(room, sender: EmailSender) -> None:
     """The same Message-ID on every try lets mail programs show it once (SN-11)."""
-    await sender.send(a_message(), within=SOON)
-    await sender.send(a_message(), within=SOON)
+    await sender.send(a_message(html=HTML), within=SOON)
+    await sender.send(a_message(html=HTML), within=SOON)
     assert room.taken[0].content == room.taken[1].content
 
 

@@ -11,12 +11,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from notifier.app import read_templates
 from notifier.domain.desk import Desk
-from notifier.domain.facts import known
 from notifier.domain.gate import AUDIENCES, PRINTED_IN, READERS, Gate, TextStopped
 from notifier.domain.notification import Audience, Intent, Template
-from notifier.domain.templates import BadTemplate, Templates, Words
+from notifier.domain.templates import BadTemplate, Text, Words
 from notifier.domain.ticket import Customer, Routing, Ticket
 from shared.policy.confidentiality import Confidentiality, Exit, Form, Matter, Value, load_confidentiality
 from shared.vocabulary import Category, Level, Subcategory, Team
@@ -62,17 +60,14 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 NAME, EMAIL = "Ada Canary", "ada.canary@example.com"
 
 
-class Printing(Templates):
-    """Templates of which one also prints a fact that nobody declared, once the gate has been built."""
+class Printing(Text):
+    """A text that also prints a fact that nobody declared."""
 
-    planted: tuple[Template, Exit] | None = None
-
-    def prints(self, template: Template) -> tuple[frozenset[str], frozenset[str]]:
-        subject, body = super().prints(template)
-        if self.planted and self.planted[0] is template:
-            planted = frozenset({"planted"})
-            return (subject | planted, body) if self.planted[1] is Exit.MAIL_SUBJECT else (subject, body | planted)
-        return subject, body
+    def __init__(self, text: Text, exit_: Exit) -> None:
+        self.__dict__ = dict(text.__dict__)
+        subject, body = text.prints
+        planted = frozenset({"planted"})
+        self.prints = (subject | planted, body) if exit_ is Exit.MAIL_SUBJECT else (subject, body | planted)
 
 
 def an_intent(audience: Audience, **fields: Any) -> Intent:
@@ -106,31 +101,26 @@ def subject_of(audience: Audience) -> Ticket | None:
     return None if audience is Audience.ON_CALL else a_ticket(Matter.SAFETY)
 
 
-@pytest.fixture(scope="module")
-def printing() -> Printing:
-    return Printing(read_templates())
-
-
 @pytest.mark.parametrize(("matter", "value", "exit_", "audience"), CELLS, ids=["-".join(cell) for cell in CELLS])
 def test_a_cell_decides_whether_a_fact_of_this_kind_passes(
-    desk: Desk, printing: Printing, matter: Matter, value: Value, exit_: Exit, audience: Audience
+    desk: Desk, matter: Matter, value: Value, exit_: Exit, audience: Audience
 ) -> None:
     """Invariant 31: planted on every channel of the notifier for every audience; all who read there must be allowed to."""
-    printing.planted = None
-    gate = Gate(MATRIX, printing, {one: {**facts, "planted": (value,)} for one, facts in PRINTED_IN.items()})
+    gate = Gate(MATRIX, {one: {**facts, "planted": (value,)} for one, facts in PRINTED_IN.items()})
     intent = an_intent(audience)
     ticket = None if audience is Audience.ON_CALL else a_ticket(matter)
-    facts = known(intent, ticket, desk.policy.texts)
-    words = printing.render(intent.template, facts)
-    gate.check(intent, ticket, facts, words)
-    printing.planted = (intent.template, exit_)
+    text = desk.text(intent)
+    facts = desk.facts(intent, ticket)
+    words = text.render(facts)
+    gate.check(intent, ticket, facts, words, text)
+    printing = Printing(text, exit_)
     forms = {MATRIX.form(matter, value, exit_, reader) for reader in READERS[audience]}
     for released, shown in ((False, {Form.PLAIN, Form.NAME}), (True, {Form.PLAIN, Form.NAME, Form.RELEASED})):
         if forms <= shown:
-            gate.check(intent, ticket, facts, words, released=released)
+            gate.check(intent, ticket, facts, words, printing, released=released)
         else:
             with pytest.raises(TextStopped) as stopped:
-                gate.check(intent, ticket, facts, words, released=released)
+                gate.check(intent, ticket, facts, words, printing, released=released)
             assert (stopped.value.value, stopped.value.exit) == (value, exit_)
 
 
@@ -157,19 +147,42 @@ def test_a_protected_value_does_not_pass_in_any_disguise(
 ) -> None:
     """Invariants 29 and 36: exact, case-folded, URL-, HTML-, base64- and quoted-printable-decoded."""
     intent, ticket = an_intent(audience), subject_of(audience)
-    facts = known(intent, ticket, desk.policy.texts)
-    words = desk.templates.render(intent.template, facts)
+    facts, text = desk.facts(intent, ticket), desk.text(intent)
+    words = text.render(facts)
     hidden = DISGUISES[disguise](word)
     said = (
         replace(words, subject=f"{words.subject} {hidden}")
         if exit_ is Exit.MAIL_SUBJECT
         else replace(words, body=f"{words.body}\n-- {hidden} --\n")
     )
-    desk.gate.check(intent, ticket, facts, words, released=True)
+    desk.gate.check(intent, ticket, facts, words, text, released=True)
     with pytest.raises(TextStopped) as stopped:
-        desk.gate.check(intent, ticket, facts, said, released=True)
+        desk.gate.check(intent, ticket, facts, said, text, released=True)
     assert (stopped.value.value, stopped.value.exit) == (value, exit_)
     assert word not in str(stopped.value)
+
+
+IN_HTML: dict[str, Callable[[str], str]] = {
+    **{name: DISGUISES[name] for name in ("plain", "capitals", "url", "form", "html", "quoted-printable", "base64")},
+    "between tags": lambda word: "<b></b>".join(word),
+    "between escaped letters and tags": lambda word: "<i></i>".join(f"&#{ord(letter)};" for letter in word),
+    "a comment": lambda word: f"<!-- {word} -->",
+    "an address": lambda word: f'<img src="https://x.example/{quote(word, safe="")}.gif">',
+}
+
+
+@pytest.mark.parametrize("disguise", IN_HTML)
+@pytest.mark.parametrize("word", [NAME, EMAIL, "mandatory_reporting", "SI-99999999"])
+def test_a_protected_value_in_the_html_part_alone_does_not_pass(desk: Desk, word: str, disguise: str) -> None:
+    """Both parts leave, so both are looked at, as bytes and as they are shown (S5)."""
+    intent, ticket = an_intent(Audience.TEAM), a_ticket(Matter.SAFETY)
+    facts, text = desk.facts(intent, ticket), desk.text(intent)
+    words = text.render(facts)
+    assert words.html is not None
+    said = replace(words, html=words.html.replace("Level:", f"{IN_HTML[disguise](word)} Level:"))
+    assert said != words
+    with pytest.raises(TextStopped):
+        desk.gate.check(intent, ticket, facts, said, text)
 
 
 @pytest.mark.parametrize("name", ["Ticket", "team", "Safety", "A ticket is with your team", "a"])
@@ -208,7 +221,7 @@ def test_a_pages_subject_is_constants_and_the_reference(desk: Desk, mode: str, s
     words = desk.words(intent, None)
     assert words.subject.startswith("DRILL ") is (mode == "drill")
     with pytest.raises(TextStopped):
-        desk.gate.check(intent, None, known(intent, None, desk.policy.texts), Words(subject, words.body))
+        desk.gate.check(intent, None, desk.facts(intent, None), Words(subject, words.body), desk.text(intent))
 
 
 @pytest.mark.parametrize(("mode", "other"), [("live", "drill"), ("drill", "live")])
@@ -217,7 +230,7 @@ def test_a_live_page_never_carries_the_word_drill_and_a_drill_always_does(desk: 
     page = an_intent(Audience.ON_CALL)
     as_mode, as_other = (replace(page, facts={**page.facts, "mode": said}) for said in (mode, other))
     with pytest.raises(TextStopped) as stopped:
-        desk.gate.check(as_mode, None, known(as_mode, None, desk.policy.texts), desk.words(as_other, None))
+        desk.gate.check(as_mode, None, desk.facts(as_mode, None), desk.words(as_other, None), desk.text(as_mode))
     assert stopped.value.value is Value.DRILL_FLAG
 
 
@@ -231,6 +244,7 @@ def test_the_fixed_text_of_a_page_passes_the_gate(desk: Desk, ref: str, mode: st
         None,
         {"incident": ref, "heading": "x", "call": "x", "severity": "x", "paged_at": "x"},
         desk.fixed_page(page),
+        desk.text(page),
     )
 
 
@@ -251,16 +265,16 @@ def test_every_text_passes_with_plain_facts_for_whom_it_is_meant(desk: Desk, tem
 
 
 @pytest.mark.parametrize("template", [name for name in Template if AUDIENCES[name] != (Audience.CUSTOMER,)])
-def test_a_text_that_prints_too_much_stops_the_start(template: Template) -> None:
-    """And is named, with the fact; a fact that nobody has thought about counts as free text (S5, SN-27)."""
-    printing = Printing(read_templates())
-    printing.planted = (template, Exit.MAIL_BODY)
-    with pytest.raises(BadTemplate, match=f"{template}: planted gives away free_text on mail_body"):
-        Gate(MATRIX, printing)
+def test_a_text_that_prints_too_much_is_not_admitted(desk: Desk, template: Template) -> None:
+    """And the fact is named; one that nobody has thought about counts as free text (S5, SN-27)."""
+    text = Printing(desk.templates.text(template, "en"), Exit.MAIL_BODY)
+    with pytest.raises(BadTemplate, match="planted gives away free_text on mail_body"):
+        desk.gate.admit(template, text)
 
 
-def test_without_a_matrix_nothing_passes() -> None:
+def test_without_a_matrix_nothing_passes(desk: Desk) -> None:
     """The default is no (S5)."""
-    nothing = Confidentiality.model_validate({matter: {"channels": {}, "readers": {}} for matter in Matter})
-    with pytest.raises(BadTemplate):
-        Gate(nothing, Templates(read_templates()))
+    nothing = Gate(Confidentiality.model_validate({matter: {"channels": {}, "readers": {}} for matter in Matter}))
+    for template in set(Template) - {Template.WATCH}:
+        with pytest.raises(BadTemplate):
+            nothing.admit(template, desk.templates.text(template, "en"))

@@ -1,23 +1,30 @@
 """The words, against the source document and against whoever would like to add some (T1, T2)."""
 
+import html
 import re
 from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 
-from notifier.app import read_templates
+from notifier.app import read_edition
 from notifier.domain.notification import Template
 from notifier.domain.templates import (
     CLAIMS_OF,
     MAX_IN_BODY,
     MAX_IN_SUBJECT,
+    MAX_TEXT,
     PLACEHOLDERS,
     BadTemplate,
     Templates,
+    Text,
+    TooLong,
     in_body,
     in_subject,
+    missing,
 )
+from notifier.domain.wording import Edition
+from shared.policy.load import load_policy
 
 DOCUMENT = Path(__file__).parents[3] / "docs/policy/customer-service-support-workflows.md"
 IN_DOCUMENT = {
@@ -43,61 +50,115 @@ WRITTEN = {
     "rights_holder": "[Rights Holder]",
 }
 """How the document writes each fact."""
+FROM_PEOPLE = ("user_name", "agent_name", "resolution_details", "character", "owner", "rights_holder")
 PLAIN = {name: f"a {name.replace('_', ' ')}" for names in PLACEHOLDERS.values() for name in names}
+
+
+EDITION = read_edition(load_policy())
+WRITTEN_ANYWHERE = [(template, language) for template in Template for language in EDITION.languages(template)]
+everywhere = pytest.mark.parametrize(
+    ("template", "language"),
+    WRITTEN_ANYWHERE,
+    ids=[f"{language}-{template}" for template, language in WRITTEN_ANYWHERE],
+)
 
 
 @pytest.fixture(scope="module")
 def templates() -> Templates:
-    return Templates(read_templates())
+    return Templates(EDITION)
+
+
+def edited(text: str, source: str, language: str = "en") -> Edition:
+    """The edition after an edit of one file."""
+    texts = {**EDITION.texts, language: {**EDITION.texts[language], text: source}}
+    return Edition(**dict(EDITION) | {"texts": texts})
 
 
 @pytest.mark.parametrize(("template", "title"), IN_DOCUMENT.items(), ids=IN_DOCUMENT)
 def test_a_text_is_that_of_the_document_word_for_word(templates: Templates, template: Template, title: str) -> None:
     """The seven texts of the source document, with its own placeholders as values (T1)."""
     (text,) = re.findall(rf"### {re.escape(title)}\n\n```\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    words = templates.render(template, WRITTEN)
+    words = templates.text(template, "en").render(WRITTEN)
     assert f"Subject: {words.subject}\n\n{words.body}" == text
 
 
-@pytest.mark.parametrize("template", Template)
-def test_no_placeholder_of_the_document_is_left_in_a_text(templates: Templates, template: Template) -> None:
-    """Neither `[User Name]` nor `#XXXXX` can ever be sent (T2)."""
-    words = templates.render(template, PLAIN)
-    assert not re.search(r"\[(?!Ticket )[A-Z]|XXXXX|\{\{", f"{words.subject}\n{words.body}")
+@everywhere
+def test_no_placeholder_of_the_document_is_left_in_a_text(
+    templates: Templates, template: Template, language: str
+) -> None:
+    """Neither `[User Name]` nor `#XXXXX` can ever be sent, in no language and in neither part (T2, HD-66)."""
+    words = templates.text(template, language).render(PLAIN)
+    assert not re.search(r"\[(?!Ticket )[A-Z]|XXXXX|\{\{", f"{words.subject}\n{words.body}\n{words.html}")
 
 
-@pytest.mark.parametrize("template", Template)
-def test_a_text_without_one_of_its_facts_is_not_rendered(templates: Templates, template: Template) -> None:
-    """Every single missing fact is named, and a text that lacks it fails instead of showing a hole (T2)."""
+@everywhere
+def test_a_text_without_one_of_its_facts_is_not_rendered(
+    templates: Templates, template: Template, language: str
+) -> None:
+    """Every single missing fact is named, and a text that lacks it fails instead of showing a hole (T2, HD-66, SN-26)."""
     facts = PLAIN | dict.fromkeys(CLAIMS_OF.get(template, ()), "reported")
-    assert templates.missing(template, facts) == ()
+    assert missing(template, facts) == ()
     for name in PLACEHOLDERS[template]:
         without = {other: value for other, value in facts.items() if other != name}
-        assert templates.missing(template, without) == (name,)
+        assert missing(template, without) == (name,)
         with pytest.raises(UndefinedError):
-            templates.render(template, without)
+            templates.text(template, language).render(without)
 
 
 @pytest.mark.parametrize(("template", "claims"), CLAIMS_OF.items(), ids=CLAIMS_OF)
-def test_a_text_that_claims_an_action_needs_its_report(
-    templates: Templates, template: Template, claims: tuple[str, ...]
-) -> None:
+def test_a_text_that_claims_an_action_needs_its_report(template: Template, claims: tuple[str, ...]) -> None:
     """What nobody reported as done is missing like any other fact (T2)."""
-    assert templates.missing(template, PLAIN) == claims
+    assert missing(template, PLAIN) == claims
 
 
-def test_values_are_text_and_never_rendered(templates: Templates) -> None:
-    """A value that looks like a template or a placeholder comes out as it is (HD-67)."""
-    odd = "{{ 7*7 }} {% for x in y %} [User Name] <b>&amp;</b>"
-    assert f"Hi {odd}," in templates.render(Template.IP_QUESTION, PLAIN | {"user_name": odd}).body
+@everywhere
+def test_values_are_text_and_never_rendered(templates: Templates, template: Template, language: str) -> None:
+    """A value that looks like a template, a placeholder or markup comes out as it is, in the HTML part as text (HD-67)."""
+    odd = "{{ 7*7 }} {% for x in y %} [User Name] <img src=x> &amp; {{ user_name }}"
+    facts = dict.fromkeys(PLACEHOLDERS[template], odd)
+    words = templates.text(template, language).render(facts)
+    assert words.subject.count(odd) + words.body.count(odd) == EDITION.texts[language][template].count("{{")
+    if words.html is not None:
+        assert "<img" not in words.html
+        assert html.unescape(words.html).count(odd) == words.body.count(odd) + words.subject.count(odd)
 
 
-def test_a_template_that_prints_something_undeclared_is_refused_at_the_start() -> None:
-    sources = read_templates()
-    with pytest.raises(BadTemplate, match="receipt: prints"):
-        Templates(sources | {Template.RECEIPT: sources[Template.RECEIPT] + "{{ child_name }}"})
-    with pytest.raises(BadTemplate, match="receipt: no subject"):
-        Templates({name: text for name, text in sources.items() if name is not Template.RECEIPT})
+BAD_FILES = {
+    "Hello": "no subject line",
+    "Subject: x\nHello": "no subject line",
+    "Subject: x\n\n{% for x in range(9999999) %}{{ x }}{% endfor %}": "something else than print",
+    "Subject: x\n\n{{ user_name | upper }}": "something else than print",
+    "Subject: x\n\n{{ user_name.__class__.__mro__ }}": "something else than print",
+    "Subject: x\n\n{{ user_name() }}": "something else than print",
+    "Subject: x\n\n{{ 7 * 7 }}": "something else than print",
+    "Subject: {{ user_name": "no subject line",
+    "Subject: {{ user_name\n\nHello": "cannot be read",
+    "Subject: x\n\nHi [User Name]": "nobody fills in",
+    "Subject: [Ticket #XXXXX]\n\nHi": "nobody fills in",
+    "Subject: x\n\n" + "x" * 10_000: "longer than",
+}
+
+
+@pytest.mark.parametrize(("source", "why"), BAD_FILES.items(), ids=range(len(BAD_FILES)))
+def test_a_file_that_does_more_than_print_facts_is_no_text(source: str, why: str) -> None:
+    """No loop, filter, call or attribute: whatever a file says, it cannot run on or reach anything (31, 32, 33)."""
+    with pytest.raises(BadTemplate, match=why):
+        Templates(edited("receipt", source)).text(Template.RECEIPT, "en")
+
+
+def test_a_text_has_an_end() -> None:
+    """Whatever its values (33)."""
+    text = Text("Subject: x\n\n" + "{{ a }}" * 4, "en", EDITION.leaves_open["en"], None)
+    with pytest.raises(TooLong):
+        text.render({"a": "x" * (MAX_TEXT // 4 + 1)})
+
+
+@everywhere
+def test_a_value_as_long_as_values_can_be_stops_no_text(
+    templates: Templates, template: Template, language: str
+) -> None:
+    """A name of a million letters is cut, and its message goes out."""
+    assert templates.text(template, language).render(PLAIN | dict.fromkeys(FROM_PEOPLE, "y" * 1_000_000))
 
 
 BREAKS = ("\r\n", "\n", "\r", "\x00", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\t", "\ud800", "\u202e")

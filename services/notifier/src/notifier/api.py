@@ -33,6 +33,11 @@ class Shown(BaseModel):
     recipient: str
     """A reference: `requester`, `team/legal`, a person's id; never an address."""
     template: str
+    edition: str | None
+    """The version of the texts that it is written from."""
+    language: str | None
+    fallback: str | None
+    """Why that is not the language that was asked for: `shorter` (`de` for `de-AT`) or `default`."""
     state: str
     reason_code: str | None
     missing: tuple[str, ...]
@@ -45,7 +50,7 @@ class Shown(BaseModel):
 
     @classmethod
     def of(cls, notification: Notification) -> Self:
-        intent = notification.intent
+        intent, wording = notification.intent, notification.intent.wording
         return cls(
             notification_id=notification.id,
             ticket_id=intent.ticket_id,
@@ -54,6 +59,9 @@ class Shown(BaseModel):
             audience=intent.audience,
             recipient=intent.recipient,
             template=intent.template,
+            edition=wording.edition if wording else None,
+            language=wording.language if wording else None,
+            fallback=wording.fallback if wording else None,
             state=notification.state,
             reason_code=notification.reason,
             missing=notification.missing,

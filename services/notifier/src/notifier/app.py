@@ -6,11 +6,15 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
+import structlog
+import yaml
+
 from notifier.api import notification_routes
+from notifier.domain.check import faults_of
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
-from notifier.domain.notification import Template
 from notifier.domain.templates import Templates
+from notifier.domain.wording import SOURCE_LANGUAGE, Edition
 from notifier.handlers import (
     on_incident_acknowledged,
     on_page_requested,
@@ -61,6 +65,7 @@ from shared.messaging.second_try import SecondTry
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.confidentiality import load_confidentiality
+from shared.policy.model import Policy
 from shared.runtime.database import Connection, Database
 from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
@@ -73,6 +78,8 @@ GROUP = "support.notifier"
 URGENT_GROUP = "support.notifier.urgent"
 MAILS_AT_ONCE = 16
 PAGES_AT_ONCE = 32
+
+log = structlog.get_logger()
 
 SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None]] = {
     TicketCreated: on_ticket_created,
@@ -95,17 +102,28 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
 
 
 def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database, urgent: Database) -> App:
-    """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6)."""
+    """The notifier, wired. Pages have connections of their own to database and mail server: they wait behind nothing (S6).
+
+    Raises:
+        ValueError: there are no texts in the default language.
+    """
     directory = DirectoryFile(settings.directory_file)
-    templates = Templates(read_templates())
+    policy = settings.policy()
+    edition = read_edition(policy)
+    if settings.default_language not in edition.texts:
+        raise ValueError(f"SUPPORT_DEFAULT_LANGUAGE: there are texts in {', '.join(sorted(edition.texts))}")
     desk = Desk(
-        settings.policy(),
-        templates,
-        Gate(load_confidentiality(), templates),
+        policy,
+        Templates(edition, settings.default_language),
+        Gate(load_confidentiality()),
         directory.directory,
         settings.incident_list,
         settings.allowed(),
     )
+    faults = list(faults_of(desk, now()))
+    for fault in faults:
+        log.error("text refused", fault=str(fault))
+    desk = replace(desk, refused=frozenset((fault.template, fault.language) for fault in faults))
     relays = {lane: Relay(urgent if lane is Lane.URGENT else bulk, kafka, lane) for lane in Lane}
     ways_out: dict[bool, Deliveries] = {}
 
@@ -138,7 +156,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     api = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),
-        checks={part.name: part.failing for part in parts},
+        checks={part.name: part.failing for part in parts} | {"texts": lambda: "; ".join(map(str, faults)) or None},
         degraded={"directory_file": directory.refused},
     )
     api.include_router(notification_routes(units))
@@ -146,7 +164,27 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     return App(api, parts)
 
 
-def read_templates() -> dict[Template, str]:
-    """The template files that ship with the service."""
+def read_edition(policy: Policy) -> Edition:
+    """The texts that ship with the service, a folder for each language, and what the policy says between them.
+
+    Raises:
+        ValueError: what a language leaves open cannot be read.
+    """
     folder = files("notifier") / "templates"
-    return {template: (folder / f"{template.value}.txt").read_text() for template in Template}
+    languages = {one.name: one for one in folder.iterdir() if one.is_dir()}
+    open_in = {name: yaml.safe_load((one / "texts.yaml").read_text()) for name, one in languages.items()}
+    open_in[SOURCE_LANGUAGE] |= policy.texts.model_dump()
+    return Edition.model_validate(
+        {
+            "layout": (folder / "layout.html").read_text(),
+            "texts": {
+                name: {
+                    file.name.removesuffix(".txt"): file.read_text()
+                    for file in one.iterdir()
+                    if file.name.endswith(".txt")
+                }
+                for name, one in languages.items()
+            },
+            "leaves_open": open_in,
+        }
+    )

@@ -66,6 +66,7 @@ def on_ticket_created(message: Received[TicketCreated], unit: NotifierUnit) -> N
         number=event.number,
         character=event.ip.character if event.ip else None,
         owner=event.ip.owner if event.ip else None,
+        locale=event.requester.locale,
     )
     _tell_customer(unit.tickets.get(event.ticket_id).created(customer), unit)
 
@@ -227,7 +228,7 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
     )
     verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
     for intent in intents:
-        page = Notification.of(_id_of(intent), intent, verdict, unit.now)
+        page = _decided(intent, None, verdict, unit)
         for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
             _change(older, unit)
         if verdict == GO and unit.notifications.find(page.id) is None:
@@ -253,7 +254,7 @@ def on_watch_event(message: Received[WatchEvent], unit: NotifierUnit) -> None:
     )
     verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
     for intent in intents:
-        _add(Notification.of(_id_of(intent), intent, verdict, unit.now), unit)
+        _add(_decided(intent, None, verdict, unit), unit)
 
 
 def on_incident_acknowledged(message: Received[SafetyIncidentAcknowledged], unit: NotifierUnit) -> None:
@@ -281,7 +282,14 @@ def release(notification: Notification, by: str, unit: NotifierUnit) -> Notifica
     Raises:
         NotHeld, FactsMissing: as for `Notification.released_by`.
     """
-    return _look_again(notification.released_by(by), unit)
+    released = notification.released_by(by)
+    if notification.reason in (
+        Reason.UNRENDERABLE,
+        Reason.CONFIDENTIAL,
+    ):  # its own text cannot be sent: the mended one is
+        ticket = unit.tickets.get(notification.intent.ticket_id or "")
+        released = replace(released, intent=unit.desk.worded(released.intent, ticket))
+    return _look_again(released, unit)
 
 
 def announce(notification: Notification, unit: NotifierUnit) -> None:
@@ -301,6 +309,7 @@ def announce(notification: Notification, unit: NotifierUnit) -> None:
             audience=intent.audience,
             attempt=notification.attempts,
             missing=notification.missing,
+            edition=intent.wording.edition if intent.wording else None,
             covered_by=notification.covered_by,
             reason_code=notification.reason,
         ),
@@ -319,8 +328,12 @@ def _tell_customer(ticket: Ticket, unit: NotifierUnit) -> None:
 
 def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None:
     for intent in intents:
-        verdict = unit.desk.verdict(intent, ticket, now=unit.now)
-        _add(Notification.of(_id_of(intent), intent, verdict, unit.now), unit)
+        _add(_decided(intent, ticket, unit.desk.verdict(intent, ticket, now=unit.now), unit), unit)
+
+
+def _decided(intent: Intent, ticket: Ticket | None, verdict: Verdict, unit: NotifierUnit) -> Notification:
+    """What was decided, and in which words it is told (HD-67, HD-68)."""
+    return Notification.of(_id_of(intent), unit.desk.worded(intent, ticket), verdict, unit.now)
 
 
 def _paced(page: Notification, stream: Stream, unit: NotifierUnit) -> Notification:
@@ -331,10 +344,10 @@ def _paced(page: Notification, stream: Stream, unit: NotifierUnit) -> Notificati
     if pace.roll_up_at is None:
         return page
     intent = audience.roll_up(stream, due_at=pace.roll_up_at, correlation_id=page.intent.correlation_id)
-    roll_up_id = _id_of(intent)
+    roll_up = _decided(intent, None, GO, unit)
     if before.roll_up_at is None:
-        _add(replace(Notification.of(roll_up_id, intent, GO, unit.now), next_look_at=pace.roll_up_at), unit)
-    return page.waiting_for(roll_up_id)
+        _add(replace(roll_up, next_look_at=pace.roll_up_at), unit)
+    return page.waiting_for(roll_up.id)
 
 
 def _look_again(notification: Notification, unit: NotifierUnit) -> Notification:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from notifier.domain.audience import is_address
+from notifier.domain.wording import SOURCE_LANGUAGE
 from shared.directory import Directory
 from shared.runtime.settings import LaneSettings
 
@@ -99,6 +100,8 @@ class NotifierSettings(LaneSettings):
         frozenset()
     )
     """JSON: addresses, and `@domain` for every address there."""
+    default_language: str = Field(default=SOURCE_LANGUAGE, pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})*$")
+    """In which language somebody is written to who has no locale, or one without texts."""
     incident_list: str = Field(default="the incident list of the safety-bridge", pattern=r"^[ -~]{1,500}$")
     """Where a roll-up sends the people on duty: an address behind a login."""
 

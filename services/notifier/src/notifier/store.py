@@ -1,6 +1,6 @@
-"""The notifier's two tables: what is known of tickets, and every notification with its fate.
+"""The notifier's tables: what is known of tickets, every notification with its fate, and the texts that these name.
 
-Both are read back whole, so each is one document with the few columns that SQL has to find it by.
+All are read back whole, so each is one document with the few columns that SQL has to find it by.
 """
 
 from collections import defaultdict
@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
+import structlog
 from pydantic import TypeAdapter
 
 from notifier.domain.desk import Desk
 from notifier.domain.notification import OPEN, Notification
 from notifier.domain.roll_up import NAMED, Pace, Stream, Waiting
+from notifier.domain.templates import Templates
 from notifier.domain.ticket import Ticket
+from notifier.domain.wording import Edition
 from shared.directory import Person
 from shared.errors import TransientFailure
 from shared.events.envelope import Event, Received
@@ -26,6 +29,8 @@ from shared.runtime.database import Connection
 _TICKET = TypeAdapter(Ticket)
 _NOTIFICATION = TypeAdapter(Notification)
 _PACE = TypeAdapter(Pace)
+
+log = structlog.get_logger()
 
 _READ_TICKETS = "select ticket_id, version, document from ticket_context where ticket_id = any($1)"
 _LOCK_TICKETS = _READ_TICKETS + " order by ticket_id for update"
@@ -101,6 +106,9 @@ select document from notification
 where (state = 'held' or (state = 'suppressed' and reason = 'safety_ticket')) and (created_at, id) > ($1, $2)
 order by created_at, id limit $3
 """
+
+_KEEP_EDITION = "insert into edition (version, document) values ($1, $2) on conflict do nothing"
+_EDITIONS = "select version, document from edition where version = any($1)"
 
 Wake = Callable[[bool], None]
 """Tells the urgent (True) or the other way out that something is due."""
@@ -218,6 +226,11 @@ class Notifications:
         touched = (self._known[one] for one in self._new | self._changed)
         return {one.is_urgent for one in touched if one.next_look_at is not None and one.next_look_at <= now}
 
+    def names_edition(self, version: str) -> bool:
+        """Whether one that was made or decided on anew is to be written from that edition."""
+        decided = (self._known[one].intent.wording for one in self._new | self._changed)
+        return any(wording.edition == version for wording in decided if wording)
+
     async def write(self, connection: Connection) -> None:
         if self._new:
             new = [self._known[one] for one in sorted(self._new)]
@@ -323,6 +336,13 @@ class NotifierUnit(UnitOfWork):
         await self.paces.read(self.connection, streams)  # before the pages, as whoever counts a roll-up does
         await self.notifications.read_open_pages(self.connection, incidents)
 
+    async def _keep_edition(self) -> None:
+        """With the first decision that names it, the edition in force is kept."""
+        edition = self.desk.templates.edition
+        if edition.version not in self.desk.editions and self.notifications.names_edition(edition.version):
+            await self.connection.execute(_KEEP_EDITION, edition.version, edition.model_dump_json().encode())
+            self.after_commit.append(lambda: self.desk.editions.update({edition.version: self.desk.templates}))
+
     def on_duty(self, page: SafetyPageRequested) -> list[str]:
         """Everybody who holds one of the page's roles, and the persons it names, each once."""
         people = [person.id for role in page.roles for person in self._holders(page, role)]
@@ -335,8 +355,21 @@ class NotifierUnit(UnitOfWork):
             return directory.relieved_at(role, since)
         return directory.on_duty_since(role, since, self.now)
 
+    async def read_editions(self, notifications: Iterable[Notification]) -> None:
+        """The texts that these name, as they were when it was decided on them (HD-68)."""
+        named = {one.intent.wording.edition for one in notifications if one.intent.wording}
+        unknown = named - self.desk.editions.keys() - {self.desk.templates.edition.version}
+        if not unknown:
+            return
+        for row in await self.connection.fetch(_EDITIONS, sorted(unknown)):
+            try:
+                self.desk.editions[row["version"]] = Templates(Edition.model_validate_json(row["document"]))
+            except ValueError:  # then its messages wait for a person, and the others go on
+                log.exception("edition unreadable", edition=row["version"])
+
     async def save(self) -> None:
         await self.tickets.write(self.connection)
+        await self._keep_edition()
         await self.notifications.write(self.connection)
         await self.paces.write(self.connection)
         for urgent in self.notifications.due_lanes(self.now):

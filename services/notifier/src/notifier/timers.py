@@ -119,6 +119,7 @@ class Deliveries:
             await unit.tickets.read(
                 unit.connection, {one.intent.ticket_id for one in due if one.intent.ticket_id}, lock=False
             )
+            await unit.read_editions(due)
             uncounted = [one for one in due if one.is_uncounted]
             letters = [letter for one in due if not one.is_uncounted and (letter := _begin(one, unit)) is not None]
         del self._finished[: len(finished)]
@@ -219,6 +220,8 @@ def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, M
         recipient=address,
         subject=words.subject,
         body=words.body,
+        html=words.html,
+        language=intent.wording.language if intent.wording else None,
         written_at=notification.created_at,
     )
     return GO, message

@@ -4,7 +4,9 @@ from shared.events.envelope import Event, Identifier, Instant
 
 
 class NotificationEvent(Event):
-    """`template` is a neutral code for safety (S5); `missing` names facts, never values (T2)."""
+    """`template` is a neutral code for safety (S5), `edition` the version of the texts it is written from; `missing` names
+    facts, never values (T2).
+    """
 
     notification_id: str
     ticket_id: Identifier | None = None
@@ -15,6 +17,7 @@ class NotificationEvent(Event):
     policy_version: str
     channel: str
     template: str
+    edition: str | None = None
     audience: str
     attempt: int = 0
     missing: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ class Person(Data):
 
 
 class Requester(Data):
-    """Who asks."""
+    """Who asks; the locale (`de-AT`) says in which language to answer."""
 
     id: Identifier
     name: str | None = None

@@ -1,17 +1,5 @@
-"""Where each fact of a text comes from.
-
-| fact | source | without it |
-| --- | --- | --- |
-| ticket_number | `created`: number, else the ticket id | – |
-| user_name | `created`: requester's name | "there" (T2) |
-| agent_name | `resolved`: name of the agent | "Storytailor Support Team" (T2) |
-| issue_type, issue_response | policy texts by subcategory, else category, else the general one | – |
-| resolution_details | `resolved`: summary | held |
-| team_name, escalation_details | policy texts by team and criterion of `routing.escalated` | – |
-| character, owner | `created`: ip, or facts of `resolved` | held |
-| rights_holder | `created`: requester's name, or facts of `resolved` | held |
-| attribution_added, attribution_removed, detection_reviewed | facts of `resolved` that are true | held: nobody reported it |
-| escalated_to_legal | the decision in force: legal has the ticket | held |
+"""Where each fact of a text comes from, and what stands for one that nobody knows: as docs/texts.md says,
+and a test compares.
 
 A person can supply each fact of a held message (T2). What may be told of a safety ticket and of an incident is decided here, when
 the text is written: staff mails name neither its number in the subject nor the kind of matter, pages carry reference and
@@ -22,11 +10,9 @@ import re
 
 from notifier.domain.notification import ESCALATED_TO_LEGAL, Intent, Template
 from notifier.domain.ticket import REPORTED, Ticket
-from shared.policy.model import Texts
+from notifier.domain.wording import LanguageTexts
 from shared.vocabulary import Category, Criterion, Severity, Team
 
-USER_NAME = "there"
-AGENT_NAME = "Storytailor Support Team"
 HAND_OVER = "hand_over"
 WATCH_HEADING = "[Safety watch]"
 NEEDS_A_LOOK = "The watch over safety incidents needs a look."
@@ -47,16 +33,16 @@ IN_TICKET = "see the ticket"
 """What staff mails of a safety ticket say of its level and reason: level 0 alone would tell its class (S5)."""
 
 
-def known(intent: Intent, ticket: Ticket | None, texts: Texts) -> dict[str, str]:
+def known(intent: Intent, ticket: Ticket | None, texts: LanguageTexts) -> dict[str, str]:
     """The facts that are there, by name."""
     found: dict[str, str | None] = {}
     if ticket is not None:
         found |= _of_ticket(ticket, texts) | _for_staff(ticket, intent)
     found |= intent.facts
     if team := intent.facts.get("team"):
-        found["team_name"] = texts.teams[Team(team)]
+        found["team_name"] = texts.team_name(Team(team))
     if criterion := intent.facts.get("criterion"):
-        found["escalation_details"] = texts.escalation_details[Criterion(criterion)]
+        found["escalation_details"] = texts.reason(Criterion(criterion))
     if notice := intent.facts.get("notice"):
         found |= {"heading": WATCH_HEADING, "notice": NOTICES.get(notice, NEEDS_A_LOOK)}
     if intent.incident_ref is not None:
@@ -71,14 +57,14 @@ def is_drill(intent: Intent) -> bool:
     return intent.facts.get("mode") == "drill"
 
 
-def _of_ticket(ticket: Ticket, texts: Texts) -> dict[str, str | None]:
+def _of_ticket(ticket: Ticket, texts: LanguageTexts) -> dict[str, str | None]:
     routing, customer = ticket.routing, ticket.customer
-    issue = texts.of(routing.category, routing.subcategory) if routing else texts.general
+    issue = texts.issue(routing.category, routing.subcategory) if routing else texts.general
     name = customer.name if customer and customer.name and customer.name.strip() else None
     return {
         "ticket_number": ticket.number,
-        "user_name": name or USER_NAME,
-        "agent_name": AGENT_NAME,
+        "user_name": name or texts.user_name,
+        "agent_name": texts.agent_name,
         "rights_holder": name,
         "character": customer.character if customer else None,
         "owner": customer.owner if customer else None,

@@ -5,18 +5,19 @@ know and this reader must not. Values are searched for as they are and as they w
 (constants, names of teams, times) give nothing away, so only what stands there beyond them counts.
 """
 
-import base64
 import html
 import quopri
 import re
 import unicodedata
+from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from urllib.parse import unquote_plus
 
-from notifier.domain.facts import AGENT_NAME, INCIDENT_REF, USER_NAME, is_drill
+from notifier.domain.facts import INCIDENT_REF, is_drill
 from notifier.domain.notification import Audience, Intent, Template
-from notifier.domain.templates import BadTemplate, Templates, Words
+from notifier.domain.templates import BadTemplate, Text, Words
 from notifier.domain.ticket import REPORTED, Ticket
 from shared.policy.confidentiality import Confidentiality, Exit, Matter, Reader, Value
 
@@ -98,7 +99,8 @@ _FROM_OUTSIDE = {
 """Kinds of facts whose words are not ours."""
 _PAGE_SUBJECT = re.compile(rf"(DRILL )?\[(SI|{INCIDENT_REF.pattern}|Safety watch)\] Action needed now")
 _ANY_REFERENCE = re.compile(INCIDENT_REF.pattern, re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
+_TAG = re.compile(r"<[^<>]*>")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}")
 _OF_URLS = str.maketrans("-_", "+/")
 _SHORT = 6
 """Shorter values are searched for as whole words."""
@@ -121,6 +123,7 @@ class _Part:
     text: str
     constants: Callable[[], str]
     prints: frozenset[str]
+    is_html: bool = False
 
 
 class Gate:
@@ -128,36 +131,47 @@ class Gate:
 
     Args:
         printed_in: what each fact gives away; one that does not stand there counts as free text, which is shown nowhere.
-
-    Raises:
-        BadTemplate: a text that is sent without a person's release prints what one of its readers must not know.
     """
 
     def __init__(
         self,
         matrix: Confidentiality,
-        templates: Templates,
         printed_in: Mapping[Matter, Mapping[str, tuple[Value, ...]]] = PRINTED_IN,
     ) -> None:
         self._matrix = matrix
-        self._templates = templates
         self._printed_in = printed_in
         self._known_hidden: dict[tuple[Matter, Exit, Audience, bool], frozenset[Value]] = {}
-        for template, audiences in AUDIENCES.items():
-            for audience in audiences:
-                for matter in _matters(audience):
-                    self._check_template(template, audience, matter)
+
+    def admit(self, template: Template, text: Text) -> None:
+        """Let a text be used, for everybody it goes to without a person's release.
+
+        Raises:
+            BadTemplate: it prints what one of its readers must not know.
+        """
+        for audience in AUDIENCES[template]:
+            for matter, (exit_, names) in product(_matters(audience), _exits(text, audience)):
+                for name in sorted(names):
+                    for value in self._values(name, matter):
+                        if not self._shows(matter, value, exit_, audience):
+                            raise BadTemplate(f"{name} gives away {value} on {exit_} ({matter})")
 
     def check(
-        self, intent: Intent, ticket: Ticket | None, facts: Mapping[str, str], words: Words, *, released: bool = False
+        self,
+        intent: Intent,
+        ticket: Ticket | None,
+        facts: Mapping[str, str],
+        words: Words,
+        text: Text,
+        *,
+        released: bool = False,
     ) -> None:
-        """Let the text pass.
+        """Let the words of a text pass, both of its parts.
 
         Raises:
             TextStopped: it says too much.
         """
         matter = matter_of(intent, ticket)
-        for part in self._parts(intent.template, intent.audience, matter, facts, words):
+        for part in self._parts(text, intent.audience, matter, facts, words):
             hidden = self._hidden(matter, part.exit, intent.audience, released)
             for value in sorted({value for name in part.prints for value in self._values(name, matter)} & hidden):
                 raise TextStopped(value, part.exit)
@@ -165,13 +179,6 @@ class Gate:
             _scan(part, [(value, word) for value, word in known_values(intent, ticket) if value in hidden], named)
         if intent.audience is Audience.ON_CALL:
             _check_page(words, drill=is_drill(intent))
-
-    def _check_template(self, template: Template, audience: Audience, matter: Matter) -> None:
-        for exit_, names in self._exits(template, audience):
-            for name in sorted(names):
-                for value in self._values(name, matter):
-                    if not self._shows(matter, value, exit_, audience):
-                        raise BadTemplate(f"{template}: {name} gives away {value} on {exit_} ({matter})")
 
     def _shows(self, matter: Matter, value: Value, exit_: Exit, audience: Audience, *, released: bool = False) -> bool:
         return all(self._matrix.shows(matter, value, exit_, reader, released=released) for reader in READERS[audience])
@@ -184,22 +191,18 @@ class Gate:
             )
         return self._known_hidden[place]
 
-    def _exits(self, template: Template, audience: Audience) -> list[tuple[Exit, frozenset[str]]]:
-        subject, body = self._templates.prints(template)
-        if audience is Audience.CUSTOMER:
-            return [(Exit.CUSTOMER_MAIL, subject), (Exit.CUSTOMER_MAIL, body)]
-        return [(Exit.MAIL_SUBJECT, subject), (Exit.MAIL_BODY, body)]
-
     def _parts(
-        self, template: Template, audience: Audience, matter: Matter, facts: Mapping[str, str], words: Words
+        self, text: Text, audience: Audience, matter: Matter, facts: Mapping[str, str], words: Words
     ) -> Iterator[_Part]:
         def constants() -> Words:
             outside = {name for name in facts if _FROM_OUTSIDE.intersection(self._values(name, matter))}
-            return self._templates.render(template, {n: "" if n in outside else fact for n, fact in facts.items()})
+            return text.render({name: "" if name in outside else fact for name, fact in facts.items()})
 
-        subject, body = self._exits(template, audience)
+        subject, body = _exits(text, audience)
         yield _Part(subject[0], words.subject, lambda: constants().subject, subject[1])
         yield _Part(body[0], words.body, lambda: constants().body, body[1])
+        if words.html is not None:
+            yield _Part(body[0], words.html, lambda: constants().html or "", body[1], is_html=True)
 
     def _values(self, name: str, matter: Matter) -> tuple[Value, ...]:
         return self._printed_in[matter].get(name, (Value.FREE_TEXT,))
@@ -215,7 +218,7 @@ def known_values(intent: Intent, ticket: Ticket | None) -> Iterator[tuple[Value,
     """Every value the notifier knows in this matter, by its kind."""
     facts = {**(ticket.facts if ticket else {}), **intent.facts}
     for name, fact in facts.items():
-        if fact not in (REPORTED, USER_NAME, AGENT_NAME):
+        if fact != REPORTED:
             yield from ((value, fact) for value in PRINTS.get(name, ()) if value in _FROM_OUTSIDE)
     if severity := facts.get("severity"):
         yield Value.SEVERITY, severity
@@ -227,6 +230,14 @@ def known_values(intent: Intent, ticket: Ticket | None) -> Iterator[tuple[Value,
     yield from ((Value.TICKET_REFERENCE, word) for word in {ticket.id, ticket.number})
     if ticket.is_safety and ticket.routing and (subcategory := ticket.routing.subcategory):
         yield from ((Value.INCIDENT_CLASS, word) for word in (subcategory, subcategory.replace("_", " ")))
+
+
+def _exits(text: Text, audience: Audience) -> list[tuple[Exit, frozenset[str]]]:
+    """Where the subject and the body of a text leave, and what they print."""
+    subject, body = text.prints
+    if audience is Audience.CUSTOMER:
+        return [(Exit.CUSTOMER_MAIL, subject), (Exit.CUSTOMER_MAIL, body)]
+    return [(Exit.MAIL_SUBJECT, subject), (Exit.MAIL_BODY, body)]
 
 
 def _matters(audience: Audience) -> tuple[Matter, ...]:
@@ -243,7 +254,8 @@ def _references(facts: Mapping[str, str]) -> frozenset[str]:
 def _scan(part: _Part, hidden: Sequence[tuple[Value, str]], named: frozenset[str]) -> None:
     """Search every reading of the text for what is hidden there, and for references of other incidents."""
     patterns = [(value, _pattern(word)) for value, word in hidden]
-    for decode, text in _readings(part.text):
+    readings = _readings_of_html(part.text) if part.is_html else _readings(part.text)
+    for decode, text in readings:
         said = _folded(text)
         if any(reference.upper() not in named for reference in _ANY_REFERENCE.findall(said)):
             raise TextStopped(Value.INCIDENT_REFERENCE, part.exit)
@@ -263,6 +275,13 @@ def _readings(text: str) -> Iterator[tuple[Decode, str]]:
             found.setdefault(again(said), _after(once, again))
     for said, decode in found.items():
         yield decode, said
+
+
+def _readings_of_html(text: str) -> Iterator[tuple[Decode, str]]:
+    """The text as it stands, as it is shown, and decoded in one step: of the plain part, which says the same, there are two."""
+    yield str, text
+    for decode in (_as_shown, *_DECODINGS):
+        yield decode, decode(text)
 
 
 def _check_page(words: Words, *, drill: bool) -> None:
@@ -289,17 +308,19 @@ def _quoted_printable(text: str) -> str:
 
 def _base64_decoded(text: str) -> str:
     """What the stretches that look like base64 say, broken over lines or not, wherever in them it begins."""
-    stretches = _BASE64.findall(text) + _BASE64.findall("".join(text.split()))
-    return "\n".join(_unbase64(stretch[start:]) for stretch in stretches for start in range(4))
-
-
-def _unbase64(stretch: str) -> str:
-    plain = stretch.translate(_OF_URLS)
-    return base64.b64decode(plain + "A" * (-len(plain) % 4)).decode(errors="replace")
+    plain = text.translate(_OF_URLS)
+    stretches = dict.fromkeys((*_BASE64.findall(plain), *_BASE64.findall("".join(plain.split()))))
+    decoded = (a2b_base64(one[start:] + "A" * (start - len(one) & 3)) for one in stretches for start in range(4))
+    return b"\n".join(decoded).decode(errors="replace")
 
 
 def _after(first: Decode, second: Decode) -> Decode:
     return lambda text: second(first(text))
+
+
+def _as_shown(text: str) -> str:
+    """What a reader sees of HTML."""
+    return html.unescape(_TAG.sub("", text))
 
 
 _DECODINGS: tuple[Decode, ...] = (unquote_plus, html.unescape, _quoted_printable, _base64_decoded)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from notifier.domain.ticket import CLAIMS, REPORTED
+from notifier.domain.wording import Wording
 from shared.errors import Refusal
 from shared.vocabulary import Milestone
 
@@ -146,6 +147,8 @@ class Intent:
     valid_until: datetime | None = None
     correlation_id: str = ""
     channel: Channel = Channel.EMAIL
+    wording: Wording | None = None
+    """From which texts it is written; None where that was not named yet: from those in force."""
 
 
 @dataclass(frozen=True, slots=True)

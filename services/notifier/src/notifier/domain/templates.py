@@ -1,6 +1,7 @@
 """The words: strict templates in a sandbox. A text without one of its facts is never rendered (T2).
 
-Templates come as text from files that ship with the service, values as data; what was rendered is never rendered again.
+Templates come as text from files that ship with the service, values as data; what was rendered is never rendered again. A text
+prints facts and does nothing else: no filter, loop or condition is accepted, so that none can run on.
 Values are cleaned before the mail package sees them: a line break, U+2028 or an encoded word in a subject would otherwise
 stop the mail or, worse, add a header to it.
 """
@@ -8,15 +9,22 @@ stop the mail or, worse, add a header to it.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from jinja2 import StrictUndefined, meta
+from jinja2 import StrictUndefined, TemplateError, nodes
 from jinja2 import Template as Compiled
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from notifier.domain.layout import blocks
 from notifier.domain.notification import ESCALATED_TO_LEGAL, Template
+from notifier.domain.wording import SOURCE_LANGUAGE, Edition, LanguageTexts, Wording
 
 MAX_IN_BODY = 20_000
 MAX_IN_SUBJECT = 120
+MAX_FILE = 10_000
+"""How long the file of a text may be."""
+MAX_TEXT = 64_000
+"""How long a body may become; the values of a text alone stay below it."""
 
 PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.INITIAL_RESPONSE: ("ticket_number", "issue_type", "user_name", "issue_response", "agent_name"),
@@ -37,7 +45,7 @@ PLACEHOLDERS: Mapping[Template, tuple[str, ...]] = {
     Template.PAGE: ("heading", "call", "incident", "severity", "paged_at"),
     Template.ROLL_UP: ("heading", "call", "total", "counts", "oldest", "incidents", "list"),
 }
-"""What each text prints."""
+"""What each text prints, in every language."""
 
 CLAIMS_OF: Mapping[Template, tuple[str, ...]] = {
     Template.MISSING_ATTRIBUTION: ("attribution_added",),
@@ -46,69 +54,141 @@ CLAIMS_OF: Mapping[Template, tuple[str, ...]] = {
 }
 """What each text says was done; it waits until somebody has reported it (T2)."""
 
+PLAIN_ONLY = frozenset((Template.PAGE, Template.ROLL_UP, Template.WATCH))
+"""Texts without an HTML part: what wakes somebody is read on anything."""
+
 _TURNS_TEXT_AROUND = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NOT_IN_BODY = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_TURNS_TEXT_AROUND}]")
 _NOT_IN_SUBJECT = re.compile(rf"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff{_TURNS_TEXT_AROUND}]+")
+_PLACEHOLDER_OF_PEOPLE = re.compile(r"\[(?!Ticket #\{\{ ticket_number \}\}\])|XXXXX")
+"""How people write what is still to be filled in: `[User Name]`, `#XXXXX`."""
 
 
 class BadTemplate(ValueError):  # noqa: N818
     """A template file is missing, cannot be read, or prints something else than was declared."""
 
 
+class TooLong(Exception):  # noqa: N818
+    """A text became longer than any text is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text as it goes out."""
+    """A text as it goes out; the HTML part says the same words."""
 
     subject: str
     body: str
+    html: str | None = None
 
 
-class Templates:
-    """All texts, compiled and checked once.
+class Text:
+    """One text in one language.
 
     Args:
-        sources: the files by template; the first line of each is its subject, the second is empty.
+        source: its file; the first line is the subject, the second is empty.
+        layout: how its HTML part looks, if it has one.
 
     Raises:
-        BadTemplate: naming the template.
+        BadTemplate: it does more than print facts, or is not as a file of a text must be.
+        jinja2.TemplateError: it cannot be read.
     """
 
-    def __init__(self, sources: Mapping[Template, str]) -> None:
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-        self._compiled: dict[Template, tuple[Compiled, Compiled]] = {}
-        self._prints: dict[Template, tuple[frozenset[str], frozenset[str]]] = {}
-        for template in Template:
-            first, _, rest = sources.get(template, "").partition("\n")
-            if not first.startswith("Subject: ") or not rest.startswith("\n"):
-                raise BadTemplate(f"{template}: no subject line followed by an empty one")
-            in_each = [frozenset(meta.find_undeclared_variables(environment.parse(part))) for part in (first, rest)]
-            printed = in_each[0] | in_each[1]
-            if printed != set(PLACEHOLDERS[template]):
-                raise BadTemplate(f"{template}: prints {', '.join(sorted(printed))}")
-            self._prints[template] = (in_each[0], in_each[1])
-            subject = environment.from_string(first.removeprefix("Subject: "))
-            self._compiled[template] = (subject, environment.from_string(rest[1:]))
-
-    def missing(self, template: Template, facts: Mapping[str, str]) -> tuple[str, ...]:
-        """The names of the facts without which this text may not go out (T2)."""
-        needed = (*PLACEHOLDERS[template], *CLAIMS_OF.get(template, ()))
-        return tuple(name for name in needed if name not in facts)
-
-    def prints(self, template: Template) -> tuple[frozenset[str], frozenset[str]]:
+    def __init__(self, source: str, language: str, leaves_open: LanguageTexts, layout: Compiled | None) -> None:
+        subject, _, body = source.partition("\n")
+        if not subject.startswith("Subject: ") or not body.startswith("\n"):
+            raise BadTemplate("no subject line followed by an empty one")
+        if len(source) > MAX_FILE:
+            raise BadTemplate(f"longer than {MAX_FILE} characters")
+        if _PLACEHOLDER_OF_PEOPLE.search(source):
+            raise BadTemplate("a placeholder that nobody fills in")
+        self.language = language
+        self.leaves_open = leaves_open
+        self.prints = (_printed(subject), _printed(body))
         """The names of the facts in its subject and in its body."""
-        return self._prints[template]
+        self._subject = _PLAIN.from_string(subject.removeprefix("Subject: "))
+        self._body = _PLAIN.from_string(body[1:])
+        self._layout = layout
 
-    def render(self, template: Template, facts: Mapping[str, str]) -> Words:
+    def render(self, facts: Mapping[str, str]) -> Words:
         """The text with these facts.
 
         Raises:
             jinja2.UndefinedError: a fact is missing; ask `missing` first.
+            TooLong: its values are longer than values are.
         """
-        subject, body = self._compiled[template]
-        return Words(
-            subject.render({name: in_subject(value) for name, value in facts.items()}),
-            body.render({name: in_body(value) for name, value in facts.items()}),
-        )
+        subject = self._subject.render({name: in_subject(value) for name, value in facts.items()})
+        body = self._body.render({name: in_body(value) for name, value in facts.items()})
+        if len(body) > MAX_TEXT:
+            raise TooLong
+        if self._layout is None:
+            return Words(subject, body)
+        return Words(subject, body, self._layout.render(language=self.language, subject=subject, blocks=blocks(body)))
+
+
+class Templates:
+    """The texts of one edition, each compiled when it is first asked for.
+
+    Args:
+        default_language: who asked for no language, or for one without texts, is written to in this one.
+    """
+
+    def __init__(self, edition: Edition, default_language: str = SOURCE_LANGUAGE) -> None:
+        self.edition = edition
+        self._default = default_language
+        self._texts: dict[tuple[Template, str], Text] = {}
+
+    def wording(self, template: Template, locale: str | None) -> Wording:
+        """In which words somebody with this locale is told it."""
+        return self.edition.wording(template, locale=locale, default=self._default)
+
+    def text(self, template: Template, language: str) -> Text:
+        """
+        Raises:
+            BadTemplate: there is no such text, or it is not as a text must be.
+        """
+        if (template, language) not in self._texts:
+            source = self.edition.texts.get(language, {}).get(template)
+            if source is None:
+                raise BadTemplate("there is no such text")
+            try:
+                layout = None if template in PLAIN_ONLY else self._layout
+                self._texts[template, language] = Text(source, language, self.edition.leaves_open[language], layout)
+            except TemplateError as error:
+                raise BadTemplate(f"cannot be read: {error.message}") from error
+        return self._texts[template, language]
+
+    @cached_property
+    def _layout(self) -> Compiled:
+        return _ESCAPING.from_string(self.edition.layout)
+
+
+def _environment(*, escapes: bool) -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=escapes, keep_trailing_newline=True)
+
+
+_PLAIN, _ESCAPING = _environment(escapes=False), _environment(escapes=True)
+
+
+def _printed(part: str) -> frozenset[str]:
+    """The names that a part of a text prints.
+
+    Raises:
+        BadTemplate: it does anything else.
+    """
+    printed: set[str] = set()
+    for output in _PLAIN.parse(part).body:
+        for node in output.nodes if isinstance(output, nodes.Output) else [output]:
+            if isinstance(node, nodes.Name):
+                printed.add(node.name)
+            elif not isinstance(node, nodes.TemplateData):
+                raise BadTemplate("does something else than print facts")
+    return frozenset(printed)
+
+
+def missing(template: Template, facts: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the facts without which this text may not go out, in any language (T2)."""
+    needed = (*PLACEHOLDERS[template], *CLAIMS_OF.get(template, ()))
+    return tuple(name for name in needed if name not in facts)
 
 
 def in_subject(value: str) -> str:

@@ -49,6 +49,8 @@ class Customer:
     number: str | None
     character: str | None
     owner: str | None
+    locale: str | None = None
+    """As the requester has it; `wording.py` knows which language serves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ class Message:
     subject: str
     body: str
     written_at: datetime
+    html: str | None = None
+    """The same words as the body, for channels that show HTML."""
+    language: str | None = None
 
 
 class Sender(Protocol):

@@ -5,12 +5,14 @@ on its way only the server's answer tells, and without one nobody knows.
 """
 
 import asyncio
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.errors import HeaderParseError, MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.parser import BytesHeaderParser
+from email.parser import BytesParser
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 
@@ -135,6 +137,7 @@ def compose(message: Message, sender: Address, reply_to: Address | None) -> byte
         ValueError: a value would change the mail's headers.
         email.errors.MessageError: the mail package refuses a value.
     """
+    thread = f"<{message.thread}@{sender.domain}>"
     headers = {
         "From": str(sender),
         "To": Address(addr_spec=message.recipient).addr_spec,
@@ -142,18 +145,41 @@ def compose(message: Message, sender: Address, reply_to: Address | None) -> byte
         "Subject": message.subject,
         "Date": format_datetime(message.written_at),
         "Message-ID": f"<{message.id}@{sender.domain}>",
-        "References": f"<{message.thread}@{sender.domain}>",
+        "In-Reply-To": thread,
+        "References": thread,
         "Auto-Submitted": "auto-generated",
     }
     mail = EmailMessage(policy=SMTP_POLICY)
     for name, value in headers.items():
         mail[name] = value
     mail.set_content(message.body, cte="quoted-printable")
+    if message.html is not None:
+        mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
+        mail.set_boundary(_boundary(message.id))
+    if message.language is not None:
+        headers["Content-Language"] = mail["Content-Language"] = message.language
     written = mail.as_bytes(policy=ONE_LINE if message.subject.isascii() else SMTP_POLICY)
-    expected = [*headers, "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
-    if sorted(BytesHeaderParser().parsebytes(written).keys()) != sorted(expected):
+    if _headers(written) != _headers_of(headers, with_html=message.html is not None):
         raise ValueError("the headers are not the ones that were written")
     return written
+
+
+def _boundary(message_id: str) -> str:
+    """What parts the mail, the same on every try; no line of quoted-printable text can be it."""
+    return f"=_{hashlib.sha256(message_id.encode(errors='replace')).hexdigest()[:32]}"
+
+
+def _headers(written: bytes) -> list[list[str]]:
+    """The names of the headers of a mail and of each of its parts."""
+    return [sorted(part.keys()) for part in BytesParser().parsebytes(written).walk()]
+
+
+def _headers_of(headers: Mapping[str, str], *, with_html: bool) -> list[list[str]]:
+    """The same as they have to be."""
+    of_text = ["Content-Transfer-Encoding", "Content-Type"]
+    if not with_html:
+        return [sorted([*headers, *of_text, "MIME-Version"])]
+    return [sorted([*headers, "Content-Type", "MIME-Version"]), of_text, sorted([*of_text, "MIME-Version"])]
 
 
 def _unanswered(this_try: _Try, code: str) -> SendResult:
