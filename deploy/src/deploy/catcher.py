@@ -1,6 +1,8 @@
 """A mail catcher: takes every mail by SMTP, delivers none, and shows them at an HTTP address.
 
-GET / is a page for people, GET /mails.json the same for programs, DELETE /mails forgets them, GET /readyz answers 200.
+GET / is a page for people with both parts of each mail, GET /mails.json the same for programs, DELETE /mails forgets them,
+GET /readyz answers 200. What a mail brings is shown and never run: an HTML part stands in a frame without any rights, and the
+page may fetch nothing.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import threading
 from collections import deque
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import cast
 
 from aiosmtpd.controller import Controller
@@ -19,10 +22,21 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from deploy import processes
 
 KEPT = 50_000
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Caught mail</title>
-<style>body{{font:1rem/1.5 system-ui;max-width:60rem;margin:2rem auto}}pre{{white-space:pre-wrap}}</style>
-<h1>Caught mail ({count})</h1>{mails}</html>"""
-MAIL = "<article><h2>{subject}</h2><p>to {to}, from {sender}</p><pre>{text}</pre></article>"
+SHOWN = 200
+"""How many mails the page shows, the newest ones."""
+NOTHING_RUNS = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>Caught mail</title>
+<style>
+body{{font:1rem/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1rem;overflow-wrap:anywhere}}
+article{{border-top:1px solid #bbb;padding:1rem 0}} h2{{font-size:1.1rem;margin:0}} p{{margin:.25rem 0 .75rem;color:#555}}
+.parts{{display:flex;flex-wrap:wrap;gap:1rem}} .parts>*{{flex:1 1 18rem;box-sizing:border-box;min-width:0;margin:0}}
+pre{{white-space:pre-wrap;padding:1rem;background:#f6f6f6;border-radius:.5rem;font-size:.85rem}}
+iframe{{min-height:34rem;border:1px solid #ddd;border-radius:.5rem}}
+</style></head><body>
+<h1>Caught mail ({count})</h1>{mails}</body></html>"""
+MAIL = """<article><h2>{subject}</h2><p>to {to}, from {sender}</p><div class="parts"><pre>{text}</pre>{frame}</div></article>"""
+FRAME = """<iframe sandbox title="HTML part" srcdoc="{page}"></iframe>"""
 
 
 class MailCatcher:
@@ -55,14 +69,15 @@ class MailCatcher:
         """Keep a mail as it came."""
         content = cast(bytes, envelope.content)
         mail = message_from_bytes(content, policy=email.policy.default)
-        body = mail.get_body(preferencelist=("plain",))
+        text, page = mail.get_body(("plain",)), mail.get_body(("html",))
         self.mails.append(
             {
                 "to": envelope.rcpt_tos,
                 "from": envelope.mail_from,
                 "subject": str(mail["subject"] or ""),
                 "headers": {name: str(value) for name, value in mail.items()},
-                "text": body.get_content() if body is not None else "",
+                "text": text.get_content() if text is not None else "",
+                "html": page.get_content() if page is not None else None,
             }
         )
         return "250 taken"
@@ -75,8 +90,9 @@ class MailCatcher:
                 to=html.escape(", ".join(cast(list[str], mail["to"]))),
                 sender=html.escape(str(mail["from"])),
                 text=html.escape(str(mail["text"])),
+                frame=FRAME.format(page=html.escape(str(mail["html"]))) if mail["html"] is not None else "",
             )
-            for mail in reversed(list(self.mails))
+            for mail in islice(reversed(list(self.mails)), SHOWN)
         )
         return PAGE.format(count=len(self.mails), mails="".join(mails))
 
@@ -106,6 +122,8 @@ def _view_of(catcher: MailCatcher) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("content-type", media_type)
             self.send_header("content-length", str(len(body)))
+            self.send_header("content-security-policy", NOTHING_RUNS)
+            self.send_header("x-content-type-options", "nosniff")
             self.end_headers()
             self.wfile.write(body)
 

@@ -48,7 +48,7 @@ def _table(journey: Journey, reason: str | None) -> Table:
 
 def _where_to_look(installation: Installation) -> Table:
     table = Table("where to look", "address")
-    table.add_row("the mails", installation.mail_url)
+    table.add_row("the mails, in a browser", installation.mail_url)
     for service, url in installation.services.items():
         table.add_row(f"{service}: API", f"{url}/docs")
     table.add_row("the topics", f"{installation.kafka} (supportctl tail, supportctl ticket ID)")

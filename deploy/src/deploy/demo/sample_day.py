@@ -132,6 +132,22 @@ async def mandatory_report(journey: Journey) -> None:
     await _acknowledge(journey, ref, ("support", "on-call-1"), ("legal_compliance", "legal-compliance-1"))
 
 
+async def family_in_austria(journey: Journey) -> None:
+    """A family in Austria: written to in German, by the locale of who asks"""
+    await journey.create_ticket(
+        subject="Anmeldung geht nicht",
+        body="Wir können uns seit gestern nicht mehr anmelden.",
+        category="account",
+        subcategory="login",
+        requester={"id": f"user-{journey.name}", "name": "Resi", "email": journey.customer, "locale": "de-AT"},
+    )
+    await journey.mail(journey.customer, "Anmeldung", "Hallo Resi,")
+    await journey.tell("ticket.escalation_requested", criterion="needs_advanced_knowledge", by=AGENT)
+    await journey.mail(journey.customer, "Weitergeleitet", "an unser Technik-Team")
+    await journey.tell("ticket.resolved", summary="Das neue Passwort gilt jetzt.", by=AGENT)
+    await journey.mail(journey.customer, "Gelöst", "Das neue Passwort gilt jetzt.")
+
+
 async def duplicate(journey: Journey) -> None:
     """A duplicate: upstream posts twice, and everything happens once"""
     for again in (False, True):
@@ -170,6 +186,7 @@ DAY: tuple[Part, ...] = (
     ip_question,
     crisis_in_a_ticket,
     mandatory_report,
+    family_in_austria,
     duplicate,
     poison,
 )
