@@ -99,9 +99,12 @@ class Replica:
             (waiting,) = [one for one in unit.notifications.of(ticket_id) if one.intent.template == template]
             command(waiting, unit=unit)
 
-    async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
+    async def notifications(self, ticket_id: str = "T-1") -> list[Notification]:
         async with self.units.database.connection() as connection:
-            return {one.intent.template: one.state.value for one in await of_ticket(connection, ticket_id, limit=100)}
+            return await of_ticket(connection, ticket_id, limit=100)
+
+    async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
+        return {one.intent.template: one.state.value for one in await self.notifications(ticket_id)}
 
     async def told(self) -> list[str]:
         """What has been put into the outbox, in order."""

@@ -81,6 +81,19 @@ async def test_what_became_of_the_messages_of_a_ticket_is_shown_without_words_or
     assert (await service.get("/v1/notifications", ticket_id="T-2")).json() == {"notifications": []}
 
 
+async def test_the_words_that_were_decided_on_are_shown(service, desk, say) -> None:
+    """Edition, language, and that it is not the very one that was asked for (HD-67, HD-68)."""
+    await service.hear(
+        say.created(requester={"id": "u", "email": "a@b.example", "locale": "fr-CA"}), say.assigned("login")
+    )
+    shown = (await service.get("/v1/notifications", ticket_id="T-1")).json()["notifications"]
+    version = desk.templates.edition.version
+    assert {one["template"]: (one["edition"], one["language"], one["fallback"]) for one in shown} == {
+        "team_assigned": (version, "en", None),
+        "initial_response": (version, "fr", "shorter"),
+    }
+
+
 async def test_a_held_message_is_completed_by_a_person(service, say) -> None:
     """Named in the list, supplied over HTTP, gone from the list (T2)."""
     await service.hear(say.created(), say.assigned("false_positive"), say.resolved())

@@ -80,7 +80,7 @@ def settings_for(smtp_port: int, directory_file: Path, kafka_address: str, datab
 async def test_from_the_topics_to_mails_and_what_became_of_them(
     room, smtp_port, say, directory_file, kafka_address: str, topic_prefix: str, database_url: str
 ) -> None:
-    """A ticket to its customer and team, a page to everybody on duty; each told on the notifier's own topic."""
+    """A ticket to its customer (in German, in two parts) and team, a page to everybody on duty; each told on its topic."""
     kafka = Kafka(kafka_address, topic_prefix=topic_prefix)
     settings = settings_for(smtp_port, directory_file, kafka_address, database_url)
     async with running(settings, database_url, kafka), producer(kafka_address) as upstream:
@@ -91,18 +91,23 @@ async def test_from_the_topics_to_mails_and_what_became_of_them(
             headers = headers_of(wire_type, message.id, at=machine_now())
             await upstream.send_and_wait(topic, json.dumps(data).encode(), message.event.key.encode(), headers=headers)
 
-        for message in (say.created(), say.assigned("login"), say.paged()):
+        requester = {"id": "u-1", "name": "Ada", "email": "ada@example.com", "locale": "de-AT"}
+        for message in (say.created(requester=requester), say.assigned("login"), say.paged()):
             await publish(message, message.event.model_dump(mode="json"))
         async with asyncio.timeout(60):
             arrived = [await room.arrivals.get() for _ in range(4)]
         told = await wait_for_records(kafka_address, topic_prefix + NOTIFICATION.name, lambda seen: len(seen) >= 8)
     mails = [message_from_bytes(envelope.content, policy=default) for envelope in arrived]
     assert sorted((mail["To"], mail["Subject"]) for mail in mails) == [
-        ("ada@example.com", "Re: [Ticket #T-1] Login"),
+        ("ada@example.com", "Re: [Ticket #T-1] Anmeldung"),
         ("customer_service@staff.example", "[Ticket #T-1] A ticket is with your team"),
         ("pat@staff.example", "[SI-0A1B2C3D] Action needed now"),
         ("sam@staff.example", "[SI-0A1B2C3D] Action needed now"),
     ]
+    (to_customer,) = [mail for mail in mails if mail["To"] == "ada@example.com"]
+    assert to_customer["Content-Language"] == "de"
+    for part in ("plain", "html"):
+        assert "Hallo Ada," in to_customer.get_body((part,)).get_content()
     assert sorted(one.fact for one in told) == ["notification.queued"] * 4 + ["notification.sent"] * 4
     assert {one.key for one in told} == {"T-1", "SI-0A1B2C3D"}
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from email.headerregistry import Address
 
 import pytest
 from notifier_replica import Replica
@@ -17,6 +18,8 @@ from notifier.domain.notification import Template
 from notifier.domain.retry import LEASE_MARGIN, Outcome, SendResult
 from notifier.domain.templates import Templates, Text, Words
 from notifier.domain.wording import Edition
+from notifier.senders.email import compose
+from notifier.store import waiting_for_a_person
 from shared.errors import TransientFailure
 
 BUSY = SendResult(Outcome.TRANSIENT, "smtp_451")
@@ -415,6 +418,48 @@ async def test_a_page_whose_texts_are_lost_goes_out_with_a_fixed_text(replica, d
     await newer.deliver()
     (mail,) = [mail for mail in newer.post.given if mail.recipient == "ada@example.com"]
     assert "We'll write to you on the progress." in mail.body
+
+
+async def test_a_page_whose_text_misses_a_variable_goes_out_with_a_fixed_text(
+    replica, database, desk, now, say
+) -> None:
+    """SN-25: at once, counted, and without a placeholder in any byte of the mail."""
+    bad = Replica(database, after_an_edit(desk, "{{ severity }}", "{{ gravity }}"), now)
+    before = stopped("on_call", "UndefinedError")
+    await bad.hear(say.paged(roles=["primary"]))
+    await bad.deliver()
+    (page,) = bad.post.given
+    assert page.body == "An incident needs you now. Please acknowledge it.\n"
+    assert b"{" not in compose(page, Address(addr_spec="support@storytailor.example"), None)
+    assert stopped("on_call", "UndefinedError") == before + 1
+
+
+async def test_a_customers_text_that_misses_a_variable_is_held_for_a_person(replica, database, desk, now, say) -> None:
+    """SN-26: nothing is sent, and it stands among what waits for a person."""
+    bad = Replica(database, after_an_edit(desk, "{{ resolution_details }}", "{{ details }}"), now)
+    await bad.hear(say.created(), say.assigned("login"), say.resolved())
+    await bad.deliver()
+    assert (await bad.states())["resolution"] == "held"
+    assert "Resolved" not in " ".join(bad.post.subjects)
+    async with bad.units.database.connection() as connection:
+        (held,) = await waiting_for_a_person(connection, after=(now() - timedelta(days=1), ""), limit=10)
+    assert (held.intent.template, held.reason) == ("resolution", "unrenderable")
+
+
+async def test_a_mail_without_the_owner_of_a_character_waits_for_a_person_who_knows(replica, say) -> None:
+    """HD-66: not sent with a hole or a bracket; the name is supplied, and then it goes out."""
+    await replica.hear(
+        say.created(ip={"id": "ip-1", "character": "Moonbear"}),
+        say.assigned("missing_attribution"),
+        say.resolved(facts={"attribution_added": True}),
+    )
+    await replica.deliver()
+    (held,) = [one for one in await replica.notifications() if one.state == "held"]
+    assert (held.intent.template, held.missing) == ("missing_attribution", ("owner",))
+    await replica.complete("missing_attribution", {"owner": "Moon Studios"})
+    await replica.deliver()
+    assert "Moonbear belongs to Moon Studios." in replica.post.given[-1].body
+    assert not [mail for mail in replica.post.given if "[O" in f"{mail.subject}{mail.body}{mail.html}"]
 
 
 async def test_a_text_that_was_refused_at_start_is_held(replica, database, desk, now, say) -> None:

@@ -108,6 +108,14 @@ def test_every_outcome_is_told_with_codes_and_references_only(office, say) -> No
     assert not [word for word in ("secret", "Ada", "example", "Moonbear", "12345", "crisis") if word in everything]
 
 
+def test_the_edition_that_was_decided_on_is_told(office, desk, say) -> None:
+    """HD-68: with every outcome; the language is shown behind a scope only (S5)."""
+    office.hear(say.created(), say.assigned(), say.paged())
+    told = [json.loads(one.value) for one in office.told]
+    assert {data["edition"] for data in told} == {desk.templates.edition.version}
+    assert not [data for data in told if "language" in data]
+
+
 def test_a_held_message_is_told_with_the_names_of_its_facts(office, say) -> None:
     office.hear(say.created(), say.assigned("missing_attribution"), say.resolved())
     held = json.loads(office.told[-1].value)

@@ -8,7 +8,7 @@ import pytest
 from notifier.app import read_edition
 from notifier.domain.layout import Block, Line, blocks
 from notifier.domain.notification import Template
-from notifier.domain.templates import PLACEHOLDERS, PLAIN_ONLY, Templates
+from notifier.domain.templates import PLACEHOLDERS, PLAIN_ONLY, Templates, in_body
 from shared.policy.load import load_policy
 
 EDITION = read_edition(load_policy())
@@ -102,6 +102,63 @@ def test_nothing_is_fetched_linked_hidden_or_run(template: Template, language: s
         }
         style = attributes.get("style") or ""
         assert not re.search(r"url\(|display:none|visibility|opacity|font-size:0|//", style)
+
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<svg/onload=alert(1)>",
+    "<iframe srcdoc='<script>1</script>'>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<style>*{display:none}</style>",
+    "<!-- <img src=x> -->",
+    "<![CDATA[<b>x</b>]]>",
+    "</td></tr></table><table><tr><td>",
+    "</body></html><html><body>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;script&#62;",
+    "<meta http-equiv=refresh content='0;url=https://x.example'>",
+    "<link rel=stylesheet href=https://x.example/x.css>",
+    "<base href=https://x.example/>",
+    "<form action=https://x.example><input name=password>",
+    "<object data=x><embed src=x>",
+    "<math><mtext><img src=x></mtext></math>",
+    "<b onmouseover=alert(1)>x</b>",
+    "<IMG SRC=x>",
+    "<img\nsrc=x>",
+    "\x00<img src=x>",
+    "{{ 7*7 }}",
+    "{{ self.__init__.__globals__ }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{% for x in range(10**9) %}x{% endfor %}",
+    "{% include '/etc/passwd' %}",
+    "{# comment #}",
+    "${7*7}",
+    "#{7*7}",
+    "<%= 7*7 %>",
+    "[User Name]",
+    "%(user_name)s {user_name}",
+    "{{ user_name }}",
+    "1. one\n2. two",
+    "- one\n- two",
+    "\n\n\n",
+    "\u2028<p>\u2029",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
+@pytest.mark.parametrize(
+    "template", [one for one, language in WITH_HTML if language == "en" and one is not Template.RECEIPT]
+)
+def test_no_value_becomes_markup_or_is_expanded(template: Template, attack: str) -> None:
+    """Whatever somebody calls themselves or writes: both parts show it as it is (31, 34, HD-67)."""
+    body, page = written(template, "en", f"x {attack} x")
+    _, harmless = written(template, "en", "x")
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in harmless.elements} | {"ul", "ol", "li", "p", "br"}
+    assert lines(page.seen) == ["Storytailor", *lines(body)]
+    assert in_body(f"x {attack} x") in body
 
 
 @pytest.mark.parametrize("template", PLAIN_ONLY)
