@@ -79,7 +79,6 @@ async def test_all_three_modes_are_read(intake: Any) -> None:
         pytest.param(a_crisis(time=CANARY), STRUCTURED, "invalid_event", id="odd time"),
         pytest.param(a_crisis(data=CANARY), STRUCTURED, "invalid_event", id="data is text"),
         pytest.param(a_crisis(type=CANARY), STRUCTURED, "unknown_type", id="unknown type"),
-        pytest.param(a_crisis(time="2026-02-20T00:00:00Z"), STRUCTURED, "too_old", id="too old"),
         pytest.param(a_crisis(data={"x": [1e15] * 90_000}), STRUCTURED, "too_large", id="larger when written anew"),
     ],
 )
@@ -115,15 +114,21 @@ async def test_the_headers_of_an_unreadable_event_are_kept_too(intake: Any) -> N
     assert b"Bearer" not in headers
 
 
-async def test_the_same_id_with_another_meaning_is_marked(intake: Any) -> None:
-    """The first stands; the second is kept and pages, it is not refused (S6)."""
-    await intake.post(FAST, a_crisis())
-    answer = await intake.post(FAST, a_crisis(data={"agent_incident_id": "i-1", "severity": "low"}))
-    assert (answer.status_code, answer.json()["duplicate"]) == (202, False)
-    event, mark = await intake.left()
-    assert event.data["severity"] == "critical"
-    assert mark.data["reason_code"] == "id_conflict"
-    assert b'"low"' in (await intake.unsealed(mark))[1]
+async def test_the_same_id_with_another_meaning_leaves_as_it_came(intake: Any) -> None:
+    """SN-54, invariant 4: the bridge tells it from the first and raises what it raises; here it would only be sealed (S6)."""
+    bodies = [a_crisis(data={"agent_incident_id": "i-1", "severity": severity}) for severity in ("low", "critical")]
+    answers = [(await intake.post(FAST, body)).json() for body in bodies * 2]
+    assert [(one["event_id"], one["duplicate"]) for one in answers] == [("s-1", False)] * 2 + [("s-1", True)] * 2
+    assert [one.data["severity"] for one in await intake.left()] == ["low", "critical"]
+
+
+@pytest.mark.parametrize("time", ["2026-02-20T00:00:00Z", "1970-01-01T00:00:00Z"])
+async def test_no_signal_is_too_old(intake: Any, time: str) -> None:
+    """SN-35, invariant 5: what comes late or by a wrong clock is what it says, and its breach is told at once (S6)."""
+    await intake.post(FAST, a_crisis(time=time))
+    [left] = await intake.left()
+    assert (left.headers["ce_type"], left.data["severity"]) == (a_crisis()["type"], "critical")
+    assert left.headers["ce_time"] == time.replace("Z", ".000000Z")
 
 
 async def test_a_source_that_the_key_may_not_speak_for_is_marked(intake: Any) -> None:

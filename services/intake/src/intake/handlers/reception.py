@@ -7,7 +7,7 @@ cannot be read goes sealed to the agent's topic, for the bridge's vault, and wak
 import hashlib
 import uuid
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,7 +125,7 @@ class Reception:
         if arrival is None:
             return self._unreadable(key, "invalid_json", raw)
         try:
-            return self._safety_event(key, arrival, otherwise=self._unreadable(key, "id_conflict", raw))
+            return self._safety_event(key, arrival)
         except Refusal as refusal:
             return self._unreadable(key, refusal.slug.replace("-", "_"), raw)
 
@@ -149,7 +149,10 @@ class Reception:
         leaving = [fact] if flag is None else [fact, _flagged(event.ticket_id, flag, because=fact)]
         return _post(attributes, data, event.ticket_id, received_at, leaving, is_safety=flag is not None)
 
-    def _safety_event(self, key: ApiKey, arrival: Arrival, otherwise: Post) -> Post:
+    def _safety_event(self, key: ApiKey, arrival: Arrival) -> Post:
+        """The event as it came. Another body under a known id leaves too, once: the bridge tells it from the first, and what it
+        raises is raised (S6).
+        """
         received_at = self._now()
         attributes = _spoken_for(key, arrival)
         event_class = SAFETY_EVENTS.get(attributes.type)
@@ -159,10 +162,12 @@ class Reception:
         event = validated(event_class, arrival.data, "/data")
         if len(value) > MAX_SAFETY_EVENT_BYTES:
             raise TooLarge
-        moment = self._window.place(attributes.time, received_at)
+        moment = self._window.place_any_age(attributes.time, received_at)
         incident_id, ticket_id = _text(event.agent_incident_id), _text(event.ticket_id)
         fact = _outgoing(AGENT.name, incident_id or ticket_id or attributes.id, attributes, moment, value)
-        return _post(attributes, arrival.data, ticket_id, received_at, [fact], is_safety=True, otherwise=otherwise)
+        post = _post(attributes, arrival.data, ticket_id, received_at, [fact], is_safety=True)
+        as_another = hashlib.blake2b(post.identity + post.meaning, digest_size=16).digest()
+        return replace(post, otherwise=replace(post, identity=as_another))
 
     def _unreadable(self, key: ApiKey, reason: str, raw: Raw) -> Post:
         """Its id is that of its bytes, so that a retry is known as one; its source names the producer."""
@@ -245,7 +250,6 @@ def _post(
     leaving: list[Outgoing],
     *,
     is_safety: bool,
-    otherwise: Post | None = None,
 ) -> Post:
     return Post(
         identity=_identity(attributes),
@@ -255,7 +259,6 @@ def _post(
         known_from=max(received_at, attributes.time or received_at),
         messages=tuple(to_message(event) for event in leaving),
         is_safety=is_safety,
-        otherwise=otherwise,
     )
 
 
