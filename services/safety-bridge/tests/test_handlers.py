@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from safety_bridge import handlers
+from safety_bridge.app import SUBSCRIPTIONS
 from safety_bridge.domain import incident as rules
 from safety_bridge.domain.facts import Flag
 from safety_bridge.domain.identity import IncidentRef
@@ -15,7 +16,8 @@ from shared.errors import DeadLetterCode
 from shared.events import agent
 from shared.events.agent import SafetyAgentHeartbeat, SafetyCrisisDetected, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Outgoing, Record, rfc3339
-from shared.events.routing import RoutingAssigned
+from shared.events.routing import RoutingAssigned, RoutingRefused
+from shared.events.topics import TICKET, TOPIC_OF
 from shared.testing.builders import record, wire
 from shared.vocabulary import IncidentClass, Severity
 
@@ -354,6 +356,35 @@ async def test_a_second_matter_of_the_agents_on_one_ticket_does_not_pass_for_one
     await bridge.acknowledge()
     emitted = await bridge.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": "A-2", "ticket_ref": "T-1"})
     assert facts_of(emitted) == ["incident_raised", "page_requested"]
+
+
+async def test_what_is_tried_with_the_ticket_of_an_incident_changes_nothing_of_it_and_is_told(bridge: Any) -> None:
+    """SN-21: the router refuses to close, merge or move it; incident, clocks and pages stay, the attempt stands in the record.
+    That a ticket is solved or an account deleted does not come here at all (S1)."""
+    await bridge.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    before = bridge.incident()
+    refused = {name: routed("T-1", None)[name] for name in ("ticket_id", "occurred_at", "emitted_at", "policy_version")}
+    refused |= {
+        "clauses": ["S1"],
+        "clause": "S1",
+        "decision_id": "d-2",
+        "request_id": "zq-1",
+        "reason_code": "safety-stands",
+    }
+    emitted = await bridge.hear(RoutingRefused, refused)
+    assert facts_of(emitted) == ["incident_updated"]
+    assert data_of(emitted, "incident_updated")["reason_code"] == handlers.TICKET_CHANGE_REFUSED
+    assert replace(bridge.incident(), revision=before.revision) == before
+    assert await bridge.hear(RoutingRefused, refused | {"ticket_id": "T-2"}) == []
+    bridge.now.advance(minutes=2)
+    assert facts_of(await bridge.look()) == ["page_requested"]
+    assert TICKET not in {TOPIC_OF[event.wire_type] for event in SUBSCRIPTIONS}
+
+
+def test_of_what_the_router_refuses_only_what_it_refuses_for_safety_concerns_the_bridge() -> None:
+    """S1: and of what it assigns only safety (S8)."""
+    for clause, concerns in (("S1", True), ("L12", False)):
+        assert handlers.is_routed_to_safety(RoutingRefused.model_construct(clause=clause)) is concerns
 
 
 async def test_two_incidents_of_one_account_page_each_on_its_own(bridge: Any) -> None:

@@ -15,6 +15,7 @@ from safety_bridge.handlers import (
     on_agent_signal,
     on_heartbeat,
     on_routing_assigned,
+    on_routing_refused,
     on_unhandled_routing,
     on_unreadable,
 )
@@ -32,7 +33,7 @@ from safety_bridge.timers import (
 from shared.directory import OnCallRole
 from shared.events.agent import SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received
-from shared.events.routing import RoutingAssigned
+from shared.events.routing import RoutingAssigned, RoutingRefused
 from shared.events.topics import AGENT, ROUTING, Lane
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter_api import dead_letter_routes
@@ -58,6 +59,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Handler] = {
     SafetyAgentHeartbeat: on_heartbeat,
     SafetyUnreadable: on_agent_signal,
     RoutingAssigned: on_routing_assigned,
+    RoutingRefused: on_routing_refused,
 }
 
 

@@ -32,7 +32,7 @@ from shared.errors import DeadLetterCode, InvalidMessage
 from shared.events import agent
 from shared.events.agent import AgentEvent, SafetyAgentHeartbeat, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import Event, Received, Record, decode, parse_json
-from shared.events.routing import RoutingAssigned
+from shared.events.routing import RoutingAssigned, RoutingRefused
 from shared.events.safety import (
     DeadlineEvent,
     IncidentEvent,
@@ -100,6 +100,7 @@ DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
 )
 
 
+TICKET_CHANGE_REFUSED = "ticket_change_refused"
 EVERY_INCIDENT = "*"
 """Stands in the audit for the incident where somebody looked at the list of all."""
 
@@ -130,9 +131,9 @@ def on_heartbeat(message: Received[SafetyAgentHeartbeat], unit: SafetyUnit) -> N
     unit.noticed.beat(message.envelope.source, feed.number_of(message.event.highest_sequence))
 
 
-def is_routed_to_safety(event: RoutingAssigned) -> bool:
-    """Of all that the router decides, only safety tickets concern the bridge (S8)."""
-    return event.category is Category.SAFETY
+def is_routed_to_safety(event: RoutingAssigned | RoutingRefused) -> bool:
+    """Of all that the router decides, only safety tickets concern the bridge, and what was refused for their sake (S1, S8)."""
+    return event.clause == "S1" if isinstance(event, RoutingRefused) else event.category is Category.SAFETY
 
 
 def on_routing_assigned(message: Received[RoutingAssigned], unit: SafetyUnit) -> None:
@@ -141,6 +142,13 @@ def on_routing_assigned(message: Received[RoutingAssigned], unit: SafetyUnit) ->
         known = unit.incidents.find(name)
         if known is None or not known.has_restricted_ticket or known.ticket_id != name.name:
             _receive(_understood(message, unit), (name,), unit)
+
+
+def on_routing_refused(message: Received[RoutingRefused], unit: SafetyUnit) -> None:
+    """Somebody would have closed or moved the ticket of an incident: nothing of it changes, and its record shows it (S1)."""
+    for name in identities_of(message):
+        if (known := unit.incidents.find(name)) is not None:
+            unit.incidents.save(tell(SafetyIncidentUpdated, known, unit, "S1", reason_code=TICKET_CHANGE_REFUSED))
 
 
 def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:
@@ -161,7 +169,7 @@ def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> Non
 def on_unhandled_routing(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:  # noqa: ARG001
     """A routed safety ticket that could not be handled is not only a dead letter either (S6)."""
     message = _readable(record, ROUTING)
-    if message is not None and identities_of(message):
+    if message is not None and isinstance(message.event, RoutingAssigned) and identities_of(message):
         _receive_unreadable(record, unit)
 
 

@@ -25,7 +25,7 @@ from shared.directory import Directory
 from shared.errors import TransientFailure
 from shared.events.agent import AgentEvent, SafetyTicketFlagged, SafetyUnreadable
 from shared.events.envelope import OUR_SOURCES, Envelope, Event, Outgoing, Received, derived_id
-from shared.events.routing import RoutingAssigned
+from shared.events.routing import RoutingAssigned, RoutingRefused
 from shared.events.topics import SAFETY
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.policy.model import Policy
@@ -98,7 +98,7 @@ def identities_of(message: Received[Event], environment: str | None = None) -> t
             return (identity.of_ticket(ticket_id),)
         case AgentEvent():
             return signal.identities_of(event, source=envelope.source, event_id=envelope.id)
-        case RoutingAssigned(category=Category.SAFETY, restricted=False):
+        case RoutingAssigned(category=Category.SAFETY, restricted=False) | RoutingRefused():
             return (identity.of_ticket(TicketId(event.ticket_id)),)
     return ()
 
