@@ -12,6 +12,7 @@ from safety_bridge.app import SUBSCRIPTIONS
 from safety_bridge.domain import incident as rules
 from safety_bridge.domain.facts import Flag
 from safety_bridge.domain.identity import IncidentRef
+from safety_bridge.domain.tracks import Handling
 from shared.errors import DeadLetterCode
 from shared.events import agent
 from shared.events.agent import SafetyAgentHeartbeat, SafetyCrisisDetected, SafetyTicketFlagged, SafetyUnreadable
@@ -315,6 +316,23 @@ async def test_a_flag_for_a_ticket_the_agent_has_named_joins_the_agents_incident
     bridge.now.advance(minutes=6)
     assert facts_of(await bridge.look()) == []
     assert facts_of(await bridge.hear(SafetyTicketFlagged, flag)) == ["incident_raised", "page_requested"]
+
+
+async def test_a_ticket_that_turns_up_when_all_is_over_opens_it_again(bridge: Any) -> None:
+    """S6: somebody of whom an event spoke long ago cries out for the first time; a closed incident swallows nothing."""
+    await bridge.hear(SafetyCrisisDetected, CRISIS | {"ticket_ref": "T-1"})
+    bridge.incidents.save(replace(bridge.incident(), handling=Handling.CLOSED, next_page_at=None))
+    bridge.now.advance(days=7)
+    emitted = await bridge.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    assert facts_of(emitted)[:2] == ["incident_reopened", "page_requested"]
+
+
+@pytest.mark.parametrize("environment", [5, ["prod"], {}, " ", True])
+async def test_an_environment_that_is_no_word_makes_no_stranger_of_a_crisis(bridge: Any, environment: Any) -> None:
+    """Invariant 5: an odd value there costs the signal nothing (S6)."""
+    bridge.environment = "prod"
+    await bridge.hear(SafetyCrisisDetected, CRISIS | {"environment": environment})
+    assert bridge.incident().facts.classes == {IncidentClass.CRISIS}
 
 
 async def test_a_ticket_that_does_not_turn_up_is_not_waited_for_longer_than_five_minutes(bridge: Any) -> None:

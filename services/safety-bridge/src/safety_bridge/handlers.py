@@ -375,13 +375,13 @@ def _receive(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None
 
 
 def _linked(known: Incident, heard: Signal, ticket_id: TicketId) -> tuple[Incident, Signal]:
-    """The incident, once the ticket that an event has named turns up by itself: that is no second cry (S8, S9)."""
+    """The incident, once the ticket that an event has named turns up by itself: no second cry, unless all was over (S8, S9)."""
     if ticket_id in known.tickets:
         return known, heard
     linked = replace(known, tickets=known.tickets | {ticket_id})
     if linked.ticket_id is None and linked.ticket_due_at is not None:
         linked = replace(linked, ticket_id=ticket_id, is_born_of_ticket=True, ticket_due_at=None)
-    return linked, replace(heard, asks_again=False)
+    return linked, replace(heard, asks_again=known.handling is Handling.CLOSED)
 
 
 def _known(names: Sequence[Identity], unit: SafetyUnit) -> tuple[Incident | None, list[Incident]]:

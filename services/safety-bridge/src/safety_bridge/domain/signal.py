@@ -124,8 +124,8 @@ def in_other_mode(said: Said, *, source: str) -> Identity | None:
 
 
 def is_of_another(environment: str | None, said: Any) -> bool:
-    """Whether an event is of another deployment than ours; one that does not say is ours."""
-    return environment is not None and said not in (None, "") and _word(said) != _word(environment)
+    """Whether an event is of another deployment than ours; one that does not say, or says no word, is ours."""
+    return environment is not None and _word(said) not in (None, "", _word(environment))
 
 
 def mode_of(said: Said) -> Mode:
