@@ -405,6 +405,15 @@ def test_of_what_the_router_refuses_only_what_it_refuses_for_safety_concerns_the
         assert handlers.is_routed_to_safety(RoutingRefused.model_construct(clause=clause)) is concerns
 
 
+async def test_an_event_without_an_incident_is_a_matter_of_its_own_each_time(bridge: Any) -> None:
+    """S6: it names the ticket alone; two of them are no repetition, whatever else they have in common."""
+    await bridge.hear(SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"})
+    for _ in range(2):
+        await bridge.acknowledge()
+        emitted = await bridge.hear(SafetyCrisisDetected, {"severity": "critical", "ticket_ref": "T-1"})
+        assert facts_of(emitted) == ["incident_raised", "page_requested"]
+
+
 async def test_two_incidents_of_one_account_page_each_on_its_own(bridge: Any) -> None:
     """SN-57 (S4)."""
     await bridge.hear(SafetyCrisisDetected, CRISIS | {"account_ref": "acc-1"})

@@ -358,7 +358,8 @@ def _receive(heard: Signal, names: Sequence[Identity], unit: SafetyUnit) -> None
     if known is None:
         _open(heard, names, unit)
         return
-    if names[0].kind is IdentityKind.AGENT and known.facts.agent_incident_ids and unit.incidents.find(names[0]) is None:
+    is_of_agent = names[0].kind is IdentityKind.AGENT and unit.incidents.find(names[0]) is None
+    if is_of_agent and (known.facts.agent_incident_ids or names[0].name is None):
         heard = replace(heard, asks_again=True)  # a second matter of the agent's must not pass for one already taken
     before = known
     if names[0].kind is IdentityKind.TICKET:
