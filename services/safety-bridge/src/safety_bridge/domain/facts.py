@@ -162,7 +162,10 @@ class Facts:
 
     def leaves_out(self, said: "Facts") -> bool:
         """Whether something said is not kept, because there are too many of its kind; nobody can tell then whether it is news."""
-        return any(not frozenset(getattr(said, name)) <= frozenset(getattr(self, name)) for name in _MANY)
+        return any(
+            len(kept := getattr(self, name)) >= MOST_KEPT and not frozenset(getattr(said, name)) <= frozenset(kept)
+            for name in _MANY
+        )
 
     def knows_what(self, other: "Facts") -> bool:
         """Whether both know the same: only what the agent said last may differ."""
