@@ -30,9 +30,16 @@ def rfc3339(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the calendar in UTC") from None
+
+
 Instant = Annotated[
     AwareDatetime,
-    AfterValidator(lambda instant: instant.astimezone(UTC)),
+    AfterValidator(_in_utc),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
 ]
 """An aware instant; written as RFC 3339 UTC with `Z` and microseconds."""
@@ -171,7 +178,7 @@ def meaning_of(wire_type: str, subject: str | None, claimed_time: datetime, data
     return hashlib.blake2b(canonical, digest_size=16).digest()
 
 
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
@@ -203,7 +210,7 @@ def received(event_class: type[Event], envelope: Envelope, data: Any) -> Receive
     try:
         event = event_class.model_validate(data)
         meaning = meaning_of(envelope.type, envelope.subject, envelope.claimed_at or envelope.occurred_at, data)
-    except (ValidationError, OverflowError, orjson.JSONEncodeError):
+    except (ValidationError, orjson.JSONEncodeError):
         raise InvalidMessage(DeadLetterCode.INVALID_DATA) from None
     return Received(event, envelope, meaning)
 
@@ -243,11 +250,11 @@ def _envelope(attributes: Mapping[str, Any], received_at: datetime) -> Envelope:
         source = _IDENTIFIER.validate_python(attributes["source"])
         event_id = _IDENTIFIER.validate_python(attributes["id"])
         wire_type = attributes["type"]
-        time = _INSTANT.validate_python(attributes["time"]).astimezone(UTC)
+        time = _INSTANT.validate_python(attributes["time"])
         claimed = _INSTANT.validate_python(attributes["claimedtime"]) if "claimedtime" in attributes else None
         subject = attributes.get("subject")
         correlation_id = _identifier_or_none(attributes.get("correlationid"))
-    except (KeyError, ValidationError, OverflowError):
+    except (KeyError, ValidationError):
         raise InvalidMessage(DeadLetterCode.INVALID_ENVELOPE) from None
     if not isinstance(wire_type, str) or not isinstance(subject, str | None):
         raise InvalidMessage(DeadLetterCode.INVALID_ENVELOPE)

@@ -149,8 +149,6 @@ def validated(event_class: type[AnyEvent], data: Any, at: str) -> AnyEvent:
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         raise Invalid(tuple(Fault(at + pointer(one["loc"]), one["msg"]) for one in wrong)) from None
-    except OverflowError:
-        raise Invalid((Fault(at, "a time is outside the calendar"),)) from None
 
 
 def said_by(event: ticket.TicketEvent) -> Said:
