@@ -85,7 +85,9 @@ async def test_an_odd_attribute(intake: Any, caplog: Any, attributes: dict[str, 
         pytest.param("reclassified", {"category": CANARY}, "/category", id="unknown new category"),
         pytest.param("status_changed", {"status": CANARY}, "/status", id="unknown status"),
         pytest.param("rated", {"score": 6}, "/score", id="score of 6"),
-        pytest.param("tier_changed", {"tier": "free", "effective_from": EARLY}, "/effective_from", id="before the calendar"),
+        pytest.param(
+            "tier_changed", {"tier": "free", "effective_from": EARLY}, "/effective_from", id="before the calendar"
+        ),
     ],
 )
 async def test_odd_data(intake: Any, caplog: Any, fact: str, data: dict[str, Any], pointer: str) -> None:
