@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks bench-safety model scorecard up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks bench-safety shots model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 WORKERS ?= 2
+MAILS ?= http://127.0.0.1:8025
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 CODE := shared/src deploy/src $(wildcard services/*/src)
@@ -79,6 +80,16 @@ bench-clocks: $(READY) ## measure deadlines among very many open clocks (COUNT=1
 
 bench-safety: $(READY) ## measure a crisis from its post to the mail server behind 200,000 tickets, over outages, and in a storm
 	exec $(BIN)/python -m deploy.bench.safety
+
+shots: ## photograph the mails that a running system caught, as wide as a phone and a desk (needs chromium; MAILS=http://127.0.0.1:8025)
+	@command -v chromium > /dev/null || { echo "make shots needs chromium (a package of that name)"; exit 1; }
+	@mkdir -p .run/shots
+	@for width in 375 1200; do \
+		echo "<body style='margin:0'><iframe src='$(MAILS)' style='border:0;width:$${width}px;height:2400px'></iframe>" > .run/shots/page.html; \
+		chromium --headless --no-sandbox --hide-scrollbars --window-size=$$((width < 500 ? 500 : width)),2400 \
+			--screenshot=.run/shots/mails-$$width.png file://$(CURDIR)/.run/shots/page.html 2> /dev/null; \
+		echo .run/shots/mails-$$width.png; \
+	done
 
 model: $(READY) ## train the classifier's model from the examples (about 2 minutes)
 	$(BIN)/python -m router.training.build
