@@ -76,3 +76,19 @@ def test_what_was_overtaken_while_it_was_being_sent_stays_so_unless_it_went_out(
     overtaken = begun(a_notification(Audience.ON_CALL), AT).superseded(Reason.ACKNOWLEDGED)
     assert ended(overtaken, BUSY, AT) == overtaken
     assert ended(overtaken, ACCEPTED, AT).state == "sent"
+
+
+def test_a_destination_that_asks_for_time_gets_it() -> None:
+    """SN-12: the longer of our own pause and what `Retry-After` says."""
+    page = begun(a_notification(Audience.ON_CALL), AT)
+    asked = ended(page, SendResult(Outcome.TRANSIENT, "slack_429", timedelta(seconds=30)), AT)
+    assert (asked.state, asked.reason, asked.next_look_at) == ("queued", "slack_429", AT + timedelta(seconds=30))
+
+
+def test_what_was_not_tried_is_no_try() -> None:
+    """A message that waits for its turn at a destination loses none of its tries."""
+    waiting = ended(
+        begun(a_notification(Audience.TEAM), AT), SendResult(Outcome.DEFERRED, "x", timedelta(seconds=1)), AT
+    )
+    assert (waiting.state, waiting.attempts, waiting.reason) == ("queued", 0, None)
+    assert waiting.next_look_at == AT + timedelta(seconds=1)

@@ -31,6 +31,8 @@ class Outcome(StrEnum):
     """It was certainly not delivered and never will be."""
     AMBIGUOUS = "ambiguous"
     """Nobody knows: the line was lost after the text was sent and before the answer came."""
+    DEFERRED = "deferred"
+    """It was not tried: its destination has to be spared for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class SendResult:
 
     outcome: Outcome
     code: str
+    retry_after: timedelta | None = None
+    """How long the other side asked to be left alone."""
 
 
 LOST = SendResult(Outcome.AMBIGUOUS, "process_lost")
@@ -61,11 +65,18 @@ def begun(notification: Notification, now: datetime) -> Notification:
 
 
 def ended(notification: Notification, result: SendResult, now: datetime) -> Notification:
-    """After a try with this result. One that was overtaken meanwhile stays so, unless it did go out."""
+    """After a try with this result. One that was overtaken meanwhile stays so, unless it did go out.
+
+    A destination that asks to be left alone is left alone, however urgent the message: other channels do not wait (SN-12).
+    """
     if result.outcome is Outcome.ACCEPTED:
         return notification.under(Verdict(State.SENT), now)
     if notification.state is not State.SENDING:
         return notification
+    asked = result.retry_after or timedelta(0)
+    if result.outcome is Outcome.DEFERRED:
+        waiting = replace(notification, attempts=notification.attempts - 1).under(GO, now)
+        return replace(waiting, reason=notification.reason, next_look_at=now + asked)
     if result.outcome is Outcome.PERMANENT:
         return notification.under(Verdict(State.FAILED, result.code), now)
     if result.outcome is Outcome.AMBIGUOUS and notification.intent.audience is Audience.CUSTOMER:
@@ -73,7 +84,7 @@ def ended(notification: Notification, result: SendResult, now: datetime) -> Noti
     pause = pause_after(notification)
     if pause is None:
         return notification.under(Verdict(State.FAILED, result.code), now)
-    return replace(notification.under(GO, now), reason=result.code, next_look_at=now + pause)
+    return replace(notification.under(GO, now), reason=result.code, next_look_at=now + max(pause, asked))
 
 
 def pause_after(notification: Notification) -> timedelta | None:

@@ -1,0 +1,48 @@
+"""An HTTP server on loopback that does whatever a test wants a destination to do."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it arrived."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class HttpRoom:
+    """Answers each request with the next of `answers`, the last one again and again; `None` is no answer at all."""
+
+    answers: list[bytes | None] = field(default_factory=lambda: [answer(200, b"ok")])
+    asked: list[Asked] = field(default_factory=list)
+    drops_line: bool = False
+    url: str = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode("latin-1").split("\r\n")[1:-2]
+                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+                self.asked.append(Asked(headers, await reader.readexactly(int(headers.get("content-length", 0)))))
+                said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                if self.drops_line:
+                    break
+                if said is None:
+                    await asyncio.sleep(3600)
+                else:
+                    writer.write(said)
+                    await writer.drain()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+    """The bytes of an answer; `retry_after="30"` becomes a header."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {status} x", *lines, f"content-length: {len(body)}"])
+    return head.encode() + b"\r\n\r\n" + body

@@ -1,0 +1,108 @@
+"""One destination in trouble does not hold up the others, and is itself spared (SN-12, SN-58)."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifier.domain.retry import Outcome, SendResult
+from notifier.senders import Message
+from notifier.senders.destinations import Destinations, Pace
+from shared.testing.time import FakeNow
+
+SOON = timedelta(seconds=5)
+ACCEPTED = SendResult(Outcome.ACCEPTED, "ok")
+FAILED = SendResult(Outcome.TRANSIENT, "500")
+
+
+class Channel:
+    """Answers what it was told to, and hangs for the recipients that it was told to."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, SendResult] = {}
+        self.hangs: set[str] = set()
+        self.asked: list[str] = []
+
+    async def send(self, message: Message, *, within: timedelta) -> SendResult:
+        self.asked.append(message.recipient)
+        if message.recipient in self.hangs:
+            await asyncio.sleep(within.total_seconds())
+        return self.results.get(message.recipient, ACCEPTED)
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def now() -> FakeNow:
+    return FakeNow()
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return Channel()
+
+
+def to(recipient: str) -> Message:
+    at = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
+    return Message(id="m", thread="t", recipient=recipient, subject="s", body="b", written_at=at)
+
+
+async def test_a_destination_that_asks_to_be_left_alone_is_left_alone(channel: Channel, now: FakeNow) -> None:
+    """SN-12: no call for 30 s, also not for another message; the next one after that goes out."""
+    spared = Destinations(channel, Pace(at_once=4), now)
+    channel.results["a"] = SendResult(Outcome.TRANSIENT, "429", timedelta(seconds=30))
+    await spared.send(to("a"), within=SOON)
+    channel.results.clear()
+    now.advance(seconds=29)
+    deferred = await spared.send(to("a"), within=SOON)
+    assert (deferred.outcome, deferred.retry_after) == (Outcome.DEFERRED, timedelta(seconds=1))
+    assert (await spared.send(to("b"), within=SOON)).outcome is Outcome.ACCEPTED
+    now.advance(seconds=1)
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.ACCEPTED
+    assert channel.asked == ["a", "b", "a"]
+
+
+async def test_a_destination_that_keeps_failing_gets_a_pause(channel: Channel, now: FakeNow) -> None:
+    """Then one message tries it again; an answer, also a final no, ends the trouble."""
+    spared = Destinations(channel, Pace(at_once=4, opens_after=2), now)
+    channel.results["a"] = FAILED
+    outcomes = [(await spared.send(to("a"), within=SOON)).outcome for _ in range(3)]
+    assert outcomes == [Outcome.TRANSIENT, Outcome.TRANSIENT, Outcome.DEFERRED]
+    now.advance(seconds=15)
+    channel.results["a"] = SendResult(Outcome.PERMANENT, "404")
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.PERMANENT
+    channel.results["a"] = FAILED
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.TRANSIENT
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.TRANSIENT
+
+
+async def test_the_pace_of_a_destination_is_kept(channel: Channel, now: FakeNow) -> None:
+    """SN-12: one message a second to one Slack channel, whatever the others do."""
+    spared = Destinations(channel, Pace(at_once=4, per_second=1), now)
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.ACCEPTED
+    now.advance(milliseconds=400)
+    deferred = await spared.send(to("a"), within=SOON)
+    assert (deferred.outcome, deferred.retry_after) == (Outcome.DEFERRED, timedelta(milliseconds=600))
+    assert (await spared.send(to("b"), within=SOON)).outcome is Outcome.ACCEPTED
+    now.advance(milliseconds=600)
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.ACCEPTED
+
+
+async def test_a_thousand_hanging_calls_take_no_place_of_another_destination(channel: Channel, now: FakeNow) -> None:
+    """SN-58: places are by destination; what finds none comes back later and was not tried."""
+    spared = Destinations(channel, Pace(at_once=8), now)
+    channel.hangs.add("dead")
+    hanging = [asyncio.create_task(spared.send(to("dead"), within=timedelta(seconds=0.3))) for _ in range(1_000)]
+    await asyncio.sleep(0)
+    results = await asyncio.gather(*(spared.send(to(f"alive-{number}"), within=SOON) for number in range(100)))
+    assert {one.outcome for one in results} == {Outcome.ACCEPTED}
+    assert not any(one.done() and one.result().outcome is Outcome.ACCEPTED for one in hanging)
+    outcomes = [one.outcome for one in await asyncio.gather(*hanging)]
+    assert (outcomes.count(Outcome.ACCEPTED), outcomes.count(Outcome.DEFERRED)) == (8, 992)
+
+
+async def test_recipients_may_share_a_destination(channel: Channel, now: FakeNow) -> None:
+    spared = Destinations(channel, Pace(at_once=4, per_second=1), now, of=lambda _: "the mail server")
+    assert (await spared.send(to("a"), within=SOON)).outcome is Outcome.ACCEPTED
+    assert (await spared.send(to("b"), within=SOON)).outcome is Outcome.DEFERRED
