@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-clocks bench-safety shots model scorecard up down watch docs clean
+.PHONY: help setup fmt lint type imports check test test-unit test-long run demo bench bench-calendar bench-channels bench-clocks bench-safety shots model scorecard up down watch docs clean
 
 UV := .uv/bin/uv
 UV_VERSION := 0.13.9
@@ -74,6 +74,9 @@ bench: $(READY) ## measure throughput beside a plain loop, and latency
 bench-calendar: $(READY) ## compare business time with two libraries of the field: speed, and every answer that differs
 	$(UV) sync --locked --quiet --inexact --group bench --python .uv/bin/python
 	exec $(BIN)/python -m deploy.bench.calendar
+
+bench-channels: $(READY) ## measure what one destination in trouble takes from the others
+	exec $(BIN)/python -m deploy.bench.channels $(if $(COUNT),--count $(COUNT))
 
 bench-clocks: $(READY) ## measure deadlines among very many open clocks (COUNT=1000000)
 	exec $(BIN)/python -m deploy.bench.clocks $(if $(COUNT),--count $(COUNT))

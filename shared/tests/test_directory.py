@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
-from shared.directory import Directory, InvalidDirectory, OnCallRole
+from shared.directory import ChannelKind, Directory, InvalidDirectory, OnCallRole
 from shared.vocabulary import Team
 
 AT = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
@@ -154,3 +155,40 @@ def test_every_way_to_a_person_that_rings_and_works_is_used() -> None:
     ben = directory.find_person("ben")
     assert ben is not None
     assert [one.address for one in ben.urgent_channels] == ["ben@staff.example", "pager@x.example"]
+    assert list(ben.ways) == ["email", "email-2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("slack", "canary@staff.example"),
+        ("slack", "ftp://canary.example"),
+        ("webhook", "https://canary.example/a b"),
+        ("webhook", "https://canary.example/\r\nx"),
+        ("email", "https://canary.example"),
+        ("apprise", "canary"),
+        ("pigeon", "canary@staff.example"),
+    ],
+)
+def test_a_channel_whose_address_is_not_of_its_kind_is_refused(kind: str, address: str) -> None:
+    """The address of a channel is a secret: it stands in no message and in no `repr` (S5)."""
+    channel = {"kind": kind, "address": address, "urgent": True, "verified": True}
+    with pytest.raises(InvalidDirectory) as refused:
+        with_channels(channel)
+    assert "canary" not in str(refused.value)
+
+
+def test_the_address_of_a_channel_does_not_show() -> None:
+    channel = {"kind": "slack", "address": "https://hooks.example/canary", "urgent": True, "verified": True}
+    directory = with_channels(channel)
+    assert "canary" not in repr(directory)
+    assert directory.kinds() == {ChannelKind.EMAIL, ChannelKind.SLACK}
+    (person,) = directory.on_duty("primary", AT)
+    assert person.ways["slack"].address == "https://hooks.example/canary"
+
+
+def with_channels(*channels: dict[str, object]) -> Directory:
+    """The demo's, with these ways to its primary beside mail."""
+    plain = yaml.safe_load(DEMO)
+    plain["on_call"]["primary"][0]["channels"] = list(channels)
+    return Directory.from_yaml(yaml.safe_dump(plain))

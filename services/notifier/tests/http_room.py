@@ -1,6 +1,8 @@
 """An HTTP server on loopback that does whatever a test wants a destination to do."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
@@ -20,6 +22,7 @@ class HttpRoom:
     asked: list[Asked] = field(default_factory=list)
     drops_line: bool = False
     url: str = ""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -31,7 +34,7 @@ class HttpRoom:
                 if self.drops_line:
                     break
                 if said is None:
-                    await asyncio.sleep(3600)
+                    await self.closed.wait()
                 else:
                     writer.write(said)
                     await writer.drain()
@@ -39,6 +42,18 @@ class HttpRoom:
             pass
         finally:
             writer.close()
+
+
+@asynccontextmanager
+async def http_room(port: int = 0) -> AsyncIterator[HttpRoom]:
+    """One that is open, until the test is done with it."""
+    one = HttpRoom()
+    server = await asyncio.start_server(one.serve, "127.0.0.1", port, backlog=2_000)
+    one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    yield one
+    one.closed.set()
+    server.close()
+    await asyncio.sleep(0)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> bytes:

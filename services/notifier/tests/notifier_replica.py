@@ -10,9 +10,10 @@ from typing import Any
 from notifier import handlers
 from notifier.app import SUBSCRIPTIONS
 from notifier.domain.desk import Desk
-from notifier.domain.notification import Notification
+from notifier.domain.notification import Channel, Notification
 from notifier.domain.retry import Outcome, SendResult
 from notifier.senders import Message
+from notifier.senders.destinations import Allowance, Channels, Destinations
 from notifier.store import NotifierUnit, of_ticket
 from notifier.timers import Deliveries
 from shared.events.envelope import Received
@@ -29,6 +30,7 @@ class Post:
     def __init__(self) -> None:
         self.given: list[Message] = []
         self.answers: list[SendResult] = []
+        self.answers_to: dict[str, list[SendResult]] = {}
         self.hang = False
         self.on_send: Callable[[], Any] = lambda: None
 
@@ -37,7 +39,11 @@ class Post:
         self.on_send()
         if self.hang:
             await asyncio.Event().wait()
-        return self.answers.pop(0) if self.answers else ACCEPTED
+        answers = self.answers_to.get(message.recipient, self.answers)
+        return answers.pop(0) if answers else ACCEPTED
+
+    def given_to(self, recipient: str) -> list[Message]:
+        return [message for message in self.given if message.recipient == recipient]
 
     async def close(self) -> None:
         pass
@@ -45,6 +51,12 @@ class Post:
     @property
     def subjects(self) -> list[str]:
         return sorted(message.subject for message in self.given)
+
+
+def post_by_every_channel(post: Post, now: FakeNow) -> Channels:
+    """Channels of which none is ever spared."""
+    allowance = Allowance(at_once=10, opens_after=1_000_000)
+    return Channels({channel: Destinations(post, allowance, now, places=10) for channel in Channel})
 
 
 class Replica:
@@ -56,8 +68,9 @@ class Replica:
         self.desk = replace(desk, editions={})
         make = partial(NotifierUnit, desk=self.desk, wake=self.woken.append)
         self.units = UnitsOfWork(database, make, now=now, wake=lambda _: None)
-        self.mails = Deliveries(self.units, self.post, urgent=False, at_once=10)
-        self.pages = Deliveries(self.units, self.post, urgent=True, at_once=10)
+        self.mails, self.pages = (
+            Deliveries(self.units, post_by_every_channel(self.post, now), urgent=urgent) for urgent in (False, True)
+        )
 
     async def hear(self, *messages: Received[Any]) -> None:
         """A batch is consumed."""

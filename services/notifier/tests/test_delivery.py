@@ -24,6 +24,7 @@ from shared.errors import TransientFailure
 
 BUSY = SendResult(Outcome.TRANSIENT, "smtp_451")
 UNKNOWN = SendResult(Outcome.AMBIGUOUS, "smtp_disconnected")
+PAT = "pat@staff.example"
 LEASE = timedelta(seconds=15) + LEASE_MARGIN
 
 
@@ -124,14 +125,14 @@ async def test_two_transactions_that_make_the_same_ticket_known_do_not_overwrite
 
 
 async def test_busy_is_tried_again_later_under_the_same_id(replica, now, say) -> None:
-    replica.post.answers = [BUSY, BUSY]
-    await replica.hear(say.paged(roles=["primary"]))
+    replica.post.answers_to[PAT] = [BUSY, BUSY]
+    await replica.hear(say.paged())
     for seconds in (0, 0.7, 1, 3):
         now.advance(seconds=seconds)
         await replica.deliver()
-    assert len(replica.post.given) == 3
-    assert len({message.id for message in replica.post.given}) == 1
-    assert await replica.told() == ["queued", "sent"]
+    assert len(replica.post.given_to(PAT)) == 3
+    assert len({message.id for message in replica.post.given_to(PAT)}) == 1
+    assert await replica.told() == ["queued", "queued", "sent", "sent"]
 
 
 async def test_retries_survive_a_restart(replica, database, desk, now, say) -> None:
@@ -243,14 +244,14 @@ async def test_a_breach_that_was_sent_in_an_earlier_batch_is_taken_back(replica,
 
 async def test_what_was_overtaken_between_two_tries_is_not_tried_again(replica, now, say) -> None:
     """The incident was acknowledged (SN-10)."""
-    replica.post.answers = [BUSY]
-    await replica.hear(say.paged(roles=["primary"]))
+    replica.post.answers_to[PAT] = [BUSY]
+    await replica.hear(say.paged())
     await replica.deliver()
     await replica.hear(say.acknowledged())
     now.advance(minutes=1)
     await replica.deliver()
-    assert len(replica.post.given) == 1
-    assert await replica.told() == ["queued", "superseded"]
+    assert len(replica.post.given_to(PAT)) == 1
+    assert await replica.told() == ["queued", "queued", "sent", "superseded"]
 
 
 async def test_a_resolution_completes_what_an_earlier_batch_has_held(replica, say) -> None:

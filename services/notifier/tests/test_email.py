@@ -1,14 +1,22 @@
 """E-mail, against a real SMTP server on loopback that accepts, refuses, stalls and drops the line."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from notifier.domain.retry import Outcome
 from notifier.domain.templates import in_subject
@@ -234,3 +242,63 @@ async def test_what_was_not_cleaned_is_refused_and_stops_nobody_else(
         assert mail["Bcc"] is None
         assert len(mail.get_all("To")) == 1
         assert envelope.rcpt_tos == ["ada@example.com"]
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def tls_ports(room, tmp_path: Path) -> AsyncIterator[tuple[int, int]]:
+    """Ports of a server that speaks TLS from the beginning, and of one that offers STARTTLS; `ca.pem` trusts both."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2126, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = tmp_path / "ca.pem", tmp_path / "key.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, private)
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(lambda: SMTP(room, hostname="test"), "localhost", 0, ssl=context),
+        await loop.create_server(lambda: SMTP(room, hostname="test", tls_context=context), "localhost", 0),
+    ]
+    first, second = (server.sockets[0].getsockname()[1] for server in servers)
+    yield first, second
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("starttls", [False, True])
+async def test_mail_goes_out_over_tls_to_a_server_whose_certificate_is_trusted(
+    room, tls_ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starttls: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    server = SmtpServer("localhost", tls_ports[starttls], tls=not starttls, starttls=starttls or None)
+    one = EmailSender(server, SENDER, None, connections=1)
+    assert (await one.send(a_message(), within=SOON)).outcome is Outcome.ACCEPTED
+    await one.close()
+    assert len(room.taken) == 1
+
+
+@pytest.mark.parametrize("starttls", [False, True])
+async def test_nothing_is_handed_to_a_server_whose_certificate_is_not_trusted(
+    room, tls_ports: tuple[int, int], starttls: bool
+) -> None:
+    """Somebody in between; it is tried again, and a page goes another way (invariant 27)."""
+    server = SmtpServer("localhost", tls_ports[starttls], tls=not starttls, starttls=starttls or None)
+    result = await EmailSender(server, SENDER, None, connections=1).send(a_message(), within=SOON)
+    assert (result.outcome, room.taken) == (Outcome.TRANSIENT, [])
+
+
+async def test_a_server_that_hides_its_starttls_gets_no_mail_where_tls_is_insisted_on(room, smtp_port: int) -> None:
+    server = SmtpServer("127.0.0.1", smtp_port, starttls=True)
+    result = await EmailSender(server, SENDER, None, connections=1).send(a_message(), within=SOON)
+    assert (result.outcome, room.taken) == (Outcome.TRANSIENT, [])

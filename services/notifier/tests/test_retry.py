@@ -1,11 +1,22 @@
 """When a delivery is tried again, and when it is given up (S4, T3)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier.domain.notification import GO, Audience, Intent, Notification, Reason, Template
-from notifier.domain.retry import LOST, MAIL_PAUSES, Outcome, SendResult, begun, ended, pause_after, send_within
+from notifier.domain.notification import GO, Audience, Channel, Intent, Notification, Reason, Template
+from notifier.domain.retry import (
+    LOST,
+    MAIL_PAUSES,
+    Outcome,
+    SendResult,
+    begun,
+    ended,
+    has_reached_nobody,
+    pause_after,
+    send_within,
+)
 
 AT = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 ACCEPTED = SendResult(Outcome.ACCEPTED, "smtp_250")
@@ -41,12 +52,12 @@ def test_what_may_have_arrived_is_repeated_to_staff_and_held_for_customers(resul
 
 
 def test_a_page_is_tried_after_1_2_4_8_15_15_seconds_without_end() -> None:
-    """Each ±20 %, so that replicas do not march in step (S4)."""
+    """Each up to 20 % earlier, so that replicas do not march in step, and never later: SN-14 leaves 15 seconds (S4)."""
     page = a_notification(Audience.ON_CALL)
     for expected in (1, 2, 4, 8, 15, 15, *[15] * 50):
         page = ended(begun(page, AT), BUSY, AT)
         assert page.state == "queued"
-        assert abs((page.next_look_at - AT).total_seconds() - expected) <= expected * 0.2
+        assert expected * 0.8 <= (page.next_look_at - AT).total_seconds() <= expected
 
 
 def test_other_mail_has_failed_after_about_a_day() -> None:
@@ -58,6 +69,30 @@ def test_other_mail_has_failed_after_about_a_day() -> None:
         waited += (mail.next_look_at - AT) if mail.next_look_at else timedelta()
     assert (mail.state, mail.reason, tries) == ("failed", "smtp_451", len(MAIL_PAUSES) + 1)
     assert timedelta(hours=19) < waited < timedelta(hours=29)
+
+
+def test_a_webhook_that_is_no_page_has_failed_after_some_days() -> None:
+    """A program may be away over a weekend; it is asked ten times in all."""
+    hook = a_notification(Audience.TEAM)
+    hook = replace(hook, intent=replace(hook.intent, channel=Channel.WEBHOOK))
+    tries, waited = 0, timedelta()
+    while hook.state == "queued":
+        hook = ended(begun(hook, AT), BUSY, AT)
+        tries += 1
+        waited += (hook.next_look_at - AT) if hook.next_look_at else timedelta()
+    assert (hook.state, tries) == ("failed", 10)
+    assert timedelta(days=2.5) < waited < timedelta(days=4)
+
+
+def test_a_page_that_has_not_reached_anybody_is_told_to_somebody_else_within_five_seconds() -> None:
+    """Invariant 27: whatever the trouble; one that only waits its turn for a moment is not in trouble."""
+    page = begun(a_notification(Audience.ON_CALL), AT)
+    assert [has_reached_nobody(page, result, AT) for result in (REFUSED, BUSY, UNKNOWN, LOST)] == [True] * 4
+    assert not has_reached_nobody(page, ACCEPTED, AT)
+    for seconds, is_told in ((1, False), (4.9, False), (5, True), (30, True)):
+        deferred = SendResult(Outcome.DEFERRED, "x", timedelta(seconds=seconds))
+        assert has_reached_nobody(page, deferred, AT) is is_told
+    assert not has_reached_nobody(begun(a_notification(Audience.TEAM), AT), REFUSED, AT)
 
 
 def test_the_jitter_of_a_try_is_always_the_same_and_another_for_each_notification() -> None:

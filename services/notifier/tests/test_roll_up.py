@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.domain.notification import Channel
 from notifier.domain.roll_up import EVERY_MINUTE, NAMED, ONE_BY_ONE, ONE_BY_ONE_WITHIN, Pace, Stream
+from notifier.senders.destinations import Allowance, Channels, Destinations
 from notifier.senders.email import EmailSender
 from notifier.settings import SmtpServer, mailbox
 from notifier.timers import Deliveries
@@ -60,10 +62,11 @@ def test_whoever_has_heard_nothing_for_a_minute_is_told_at_once() -> None:
 
 
 @pytest.fixture
-async def send(room, smtp_port: int, replica) -> AsyncIterator[Callable[[], Any]]:
+async def send(room, smtp_port: int, replica, now) -> AsyncIterator[Callable[[], Any]]:
     """Lets the replica's pages leave by a real mail server."""
     sender = EmailSender(SmtpServer("127.0.0.1", smtp_port), mailbox("S <s@storytailor.example>"), None, connections=8)
-    pages = Deliveries(replica.units, sender, urgent=True, at_once=8)
+    mail = Destinations(sender, Allowance(at_once=8), now, places=8)
+    pages = Deliveries(replica.units, Channels({Channel.EMAIL: mail}), urgent=True)
 
     async def look() -> None:
         more = True

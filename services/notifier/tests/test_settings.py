@@ -1,12 +1,15 @@
 """A bad setting stops the start, naming the variable and never its value."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from notifier.settings import NotifierSettings, SmtpServer, smtp_server
+from shared.directory import Directory
 
 
 def settings(**values: Any) -> NotifierSettings:
@@ -43,13 +46,16 @@ def test_a_mail_server_is_named_by_a_url(url: str, server: SmtpServer) -> None:
         ("mail_reply_to", "a@canary.example\r\nBcc: b@canary.example"),
         ("directory_file", "/nowhere/canary"),
         ("environment", "Canary!"),
+        ("webhook_secrets", ["canary"]),
+        ("slack_webhook_url", "canary"),
+        ("paging_beat_url", "file:///canary"),
     ],
 )
 def test_a_bad_setting_is_named(directory_file: Path, name: str, value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         settings(**{"directory_file": directory_file, name: value})
     (error,) = refused.value.errors(include_input=False)
-    assert error["loc"] == (name,)
+    assert error["loc"][0] == name
     assert "canary" not in error["msg"]
 
 
@@ -66,10 +72,28 @@ def test_only_production_writes_to_everybody(
     assert made.allowed() == allowed
 
 
-@pytest.mark.parametrize("listed", ["*", "ada", "a b@c", ""])
+@pytest.mark.parametrize("listed", ["*", "ada", "a b@c", "", "https://hooks.example/x", "//"])
 def test_a_recipient_that_is_no_address_and_no_domain_is_refused(directory_file: Path, listed: str) -> None:
     with pytest.raises(ValidationError):
         settings(directory_file=directory_file, recipients_allowed=[listed])
+
+
+def test_what_is_posted_is_signed(directory_file: Path) -> None:
+    """A directory, or a setting, that names webhooks needs a secret; and it shows nowhere (SN-52)."""
+    secret = "whsec_" + base64.b64encode(b"canary" * 4).decode()
+    with pytest.raises(ValidationError, match="webhook_secrets"):
+        settings(directory_file=directory_file, webhook_url="https://hooks.example/canary")
+    directory = yaml.safe_load(directory_file.read_text())
+    directory["teams"]["legal"]["webhook"] = "https://hooks.example/canary"
+    directory_file.write_text(yaml.safe_dump(directory))
+    with pytest.raises(ValidationError, match="webhook_secrets"):
+        settings(directory_file=directory_file)
+    made = settings(
+        directory_file=directory_file, webhook_secrets=[secret], slack_webhook_url="https://hooks.example/canary"
+    )
+    assert "canary" not in repr(made)
+    assert secret not in repr(made)
+    assert "canary" not in repr(Directory.from_yaml(directory_file.read_text()))
 
 
 def test_a_password_is_not_shown(directory_file: Path) -> None:

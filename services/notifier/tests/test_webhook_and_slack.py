@@ -9,7 +9,7 @@ from typing import Any
 
 import httpcore2
 import pytest
-from http_room import HttpRoom, answer
+from http_room import HttpRoom, answer, http_room
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
@@ -27,11 +27,8 @@ OLD, NEW = (SecretStr("whsec_" + base64.b64encode(bytes([n]) * 24).decode()) for
 
 @pytest.fixture
 async def room() -> AsyncIterator[HttpRoom]:
-    one = HttpRoom()
-    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
-    one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-    yield one
-    server.close()
+    async with http_room() as one:
+        yield one
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 Events name teams and roles only; addresses are looked up here at the moment of sending, so that a page finds the people
 of that moment and no address travels through a topic (S5). The safety-bridge asks which roles are reachable and when they
-change hands, the notifier where to. A role is held by a list of people or by a schedule (`duty.py`).
+change hands, the notifier where to. A role is held by a list of people or by a schedule (`duty.py`). The address of a channel
+that is no mail is a URL, and whoever knows it can use it: it shows in no `repr` and in no error.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -22,6 +24,9 @@ Address = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f<>,;:\"@]+@[^\s\x00-\x1f\x7f<>,;:\"@]+$")
 ]
 """An e-mail address and nothing else: what could start another header or recipient is refused."""
+
+Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[!-~]+$")]
+"""Where a program takes a POST."""
 
 AN_INSTANT = timedelta(microseconds=1)
 
@@ -47,15 +52,35 @@ class ChannelKind(StrEnum):
     """A way to reach a person."""
 
     EMAIL = "email"
+    SLACK = "slack"
+    """An incoming webhook of Slack, to a place that only people on duty read."""
+    WEBHOOK = "webhook"
+    """A program that takes a signed POST, for example a pager."""
+    APPRISE = "apprise"
+    """Whatever the package `apprise` can reach, as a URL of its own."""
+
+
+_FORMS: Mapping[ChannelKind, re.Pattern[str]] = {
+    ChannelKind.EMAIL: re.compile(r"[^\s\x00-\x1f\x7f<>,;:\"@]+@[^\s\x00-\x1f\x7f<>,;:\"@]+"),
+    ChannelKind.SLACK: re.compile(r"https?://[!-~]+"),
+    ChannelKind.WEBHOOK: re.compile(r"https?://[!-~]+"),
+    ChannelKind.APPRISE: re.compile(r"[a-z][a-z0-9+.-]*://[!-~]*"),
+}
 
 
 class PersonChannel(Part):
     """One way to reach a person. Urgent: it rings at night. Verified: it was seen to work."""
 
     kind: ChannelKind
-    address: Address
+    address: Annotated[str, StringConstraints(max_length=2_000)] = Field(repr=False)
     urgent: bool = False
     verified: bool = False
+
+    @model_validator(mode="after")
+    def _has_the_form_of_its_kind(self) -> Self:
+        if not _FORMS[self.kind].fullmatch(self.address):
+            raise ValueError(f"the address is none of kind {self.kind}")
+        return self
 
 
 class Person(Part):
@@ -81,16 +106,33 @@ class Person(Part):
         short = () if self.email is None else (_urgent_mail(self.email),)
         return (*short, *(one for one in self.channels if one.urgent and one.verified))
 
+    @cached_property
+    def ways(self) -> Mapping[str, PersonChannel]:
+        """The urgent channels by name: the kind, with a number from the second of a kind on (`email`, `email-2`)."""
+        ways: dict[str, PersonChannel] = {}
+        for channel in self.urgent_channels:
+            before = sum(one.kind is channel.kind for one in ways.values())
+            ways[f"{channel.kind}-{before + 1}" if before else channel.kind.value] = channel
+        return ways
+
 
 def _urgent_mail(address: str) -> PersonChannel:
     return PersonChannel(kind=ChannelKind.EMAIL, address=address, urgent=True, verified=True)
 
 
 class TeamContact(Part):
-    """A team's shared inbox, and its lead's."""
+    """A team's shared inbox, and its lead's; with `slack` or `webhook` the team is told there as well, in a line (S5)."""
 
     address: Address
     lead: Address
+    slack: Url | None = Field(default=None, repr=False)
+    webhook: Url | None = Field(default=None, repr=False)
+
+    @property
+    def channels(self) -> Mapping[ChannelKind, str]:
+        """The URLs by kind."""
+        both = ((ChannelKind.SLACK, self.slack), (ChannelKind.WEBHOOK, self.webhook))
+        return {kind: url for kind, url in both if url is not None}
 
 
 class Directory(Part):
@@ -184,6 +226,16 @@ class Directory(Part):
         """The team's inbox; None for the Child Safety Agent where the file gives it none, since it is no person."""
         contact = self.teams.get(team)
         return contact.address if contact else None
+
+    def team_channels(self, team: Team) -> Mapping[ChannelKind, str]:
+        """Where else than in its inbox the team is told, by kind."""
+        contact = self.teams.get(team)
+        return contact.channels if contact else {}
+
+    def kinds(self) -> frozenset[ChannelKind]:
+        """Every kind of channel that somebody may be reached by."""
+        of_people = {way.kind for person in self._everybody() for way in person.urgent_channels}
+        return frozenset(of_people.union(*(contact.channels for contact in self.teams.values())))
 
     def lead_address(self, team: Team) -> str | None:
         """The inbox of the team's lead; None as for `team_address`."""

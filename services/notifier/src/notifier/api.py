@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
+import structlog
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from notifier import handlers, store
+from notifier import handlers, store, watch
 from notifier.domain.notification import Notification
 from notifier.domain.templates import MAX_IN_BODY
 from notifier.store import NotifierUnit
@@ -19,6 +20,7 @@ from shared.runtime.settings import ApiKey, Scope
 PAGE_SIZE = 200
 MOST_OF_A_TICKET = 1000
 MayAct = Annotated[ApiKey, Depends(require(Scope.NOTIFICATIONS_ACT))]
+log = structlog.get_logger()
 _BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), "")
 
 
@@ -85,6 +87,20 @@ class HeldList(BaseModel):
     next_page_token: str | None = None
 
 
+class ShownDestination(BaseModel):
+    """A destination to which nothing is sent; `name` tells no address, `recipient` is a reference."""
+
+    name: str
+    channel: str
+    recipient: str
+    reason_code: str
+    disabled_at: Instant
+
+
+class DestinationList(BaseModel):
+    disabled: list[ShownDestination]
+
+
 class Facts(BaseModel):
     """Facts by name: `true` for what was done, words for the rest (T2)."""
 
@@ -97,7 +113,8 @@ class Facts(BaseModel):
 
 
 def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
-    """`GET /v1/notifications`, `GET /v1/held`, `POST /v1/held/{id}/complete`, `POST /v1/held/{id}/release`."""
+    """`GET /v1/notifications`, `GET /v1/held`, `POST /v1/held/{id}/complete`, `POST /v1/held/{id}/release`,
+    `GET /v1/destinations`, `POST /v1/destinations/{name}/enable`."""
     routes = APIRouter(prefix="/v1", tags=["notifications"])
     reads = Depends(require(Scope.NOTIFICATIONS_READ))
 
@@ -138,6 +155,31 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
         async with units.begin() as unit:
             notification = await _locked(notification_id, unit)
             return Shown.of(handlers.release(notification, key.name, unit))
+
+    @routes.get("/destinations", dependencies=[reads])
+    async def destinations() -> DestinationList:
+        """To where nothing is sent, since it has said that it is gone (SN-13, SN-51)."""
+        async with units.database.connection() as connection:
+            gone = await watch.disabled(connection)
+        shown = [
+            ShownDestination(
+                name=one.name,
+                channel=one.channel,
+                recipient=one.recipient,
+                reason_code=one.reason,
+                disabled_at=one.disabled_at,
+            )
+            for one in gone
+        ]
+        return DestinationList(disabled=shown)
+
+    @routes.post("/destinations/{name}/enable", status_code=204)
+    async def enable(name: str, key: MayAct) -> None:
+        """Send there again."""
+        async with units.begin() as unit:
+            if not await watch.enable(unit.connection, name):
+                raise Problem(404)
+        log.info("destination enabled", destination=name, by=key.name)
 
     return routes
 

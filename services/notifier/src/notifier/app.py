@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -13,6 +13,7 @@ from notifier.api import notification_routes
 from notifier.domain.check import faults_of
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
+from notifier.domain.notification import Channel
 from notifier.domain.templates import Templates
 from notifier.domain.wording import SOURCE_LANGUAGE, Edition
 from notifier.handlers import (
@@ -33,10 +34,15 @@ from notifier.handlers import (
     on_ticket_restricted,
     on_watch_event,
 )
+from notifier.senders.apprise import AppriseSender, is_installed
+from notifier.senders.destinations import Allowance, Channels, Destinations
 from notifier.senders.email import EmailSender
+from notifier.senders.guarded_http import GuardedHttp
+from notifier.senders.slack import SlackSender
+from notifier.senders.webhook import WebhookSender
 from notifier.settings import NotifierSettings, mailbox, smtp_server
 from notifier.store import NotifierUnit
-from notifier.timers import Deliveries
+from notifier.timers import Deliveries, PagingWatch
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import (
@@ -78,6 +84,12 @@ GROUP = "support.notifier"
 URGENT_GROUP = "support.notifier.urgent"
 MAILS_AT_ONCE = 16
 PAGES_AT_ONCE = 32
+SLACK_AT_ONCE = WEBHOOKS_AT_ONCE = 64
+"""On the whole channel, all destinations together."""
+APPRISE_AT_ONCE = 16
+BULK_PAUSE, URGENT_PAUSE = timedelta(seconds=15), timedelta(seconds=2)
+"""How long a destination is left alone after five failures in a row; one that is back is paged at once (SN-14)."""
+WATCH_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -119,6 +131,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
         directory.directory,
         settings.incident_list,
         settings.allowed(),
+        settings.restricted(),
     )
     faults = list(faults_of(desk, now()))
     for fault in faults:
@@ -136,32 +149,58 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
 
         return UnitsOfWork(database, make, now=now, wake=lambda lane: relays[lane].wake())
 
-    def sender(at_once: int) -> EmailSender:
-        reply_to = mailbox(settings.mail_reply_to) if settings.mail_reply_to else None
-        server = smtp_server(settings.smtp_url.get_secret_value())
-        return EmailSender(server, mailbox(settings.mail_from), reply_to, connections=at_once)
-
     units, urgent_units = units_on(bulk), units_on(urgent)
-    ways_out[False] = Deliveries(units, sender(MAILS_AT_ONCE), urgent=False, at_once=MAILS_AT_ONCE)
-    ways_out[True] = Deliveries(urgent_units, sender(PAGES_AT_ONCE), urgent=True, at_once=PAGES_AT_ONCE)
+    ways_out[False] = Deliveries(units, channels(settings, now, MAILS_AT_ONCE, BULK_PAUSE), urgent=False)
+    ways_out[True] = Deliveries(urgent_units, channels(settings, now, PAGES_AT_ONCE, URGENT_PAUSE), urgent=True)
+    outside = GuardedHttp(now, trusted_hosts=settings.trusted_hosts, connections=1)
+    health = PagingWatch(urgent_units, outside, settings.paging_beat_url, now)
     consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
     urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)
     reading = Ticker("directory", directory.look, every_seconds=LOOK_SECONDS)
+    watching = Ticker("paging", health.look, every_seconds=WATCH_SECONDS)
     parts_of: Mapping[Lane, list[Part]] = {
-        Lane.URGENT: [urgent_consumer, ways_out[True], relays[Lane.URGENT]],
+        Lane.URGENT: [urgent_consumer, ways_out[True], watching, relays[Lane.URGENT]],
         Lane.BULK: [consumer, waiting, ways_out[False], relays[Lane.BULK]],
     }
     parts: list[Part] = [*(part for lane in settings.lanes() for part in parts_of[lane]), reading]
+    degraded: dict[str, Callable[[], str | None]] = {"directory_file": directory.refused}
+    if watching in parts:
+        degraded["paging"] = health.doubt
     api = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),
         checks={part.name: part.failing for part in parts} | {"texts": lambda: "; ".join(map(str, faults)) or None},
-        degraded={"directory_file": directory.refused},
+        degraded=degraded,
     )
     api.include_router(notification_routes(units))
     api.include_router(dead_letter_routes([consumer, urgent_consumer], bulk))
     return App(api, parts)
+
+
+def channels(settings: NotifierSettings, now: Now, mails_at_once: int, left_alone_for: timedelta) -> Channels:
+    """The ways out of one lane, which share nothing with those of the other."""
+    reply_to = mailbox(settings.mail_reply_to) if settings.mail_reply_to else None
+    server = smtp_server(settings.smtp_url.get_secret_value())
+    mail = EmailSender(server, mailbox(settings.mail_from), reply_to, connections=mails_at_once)
+    slack, hooks = (
+        GuardedHttp(now, trusted_hosts=settings.trusted_hosts, connections=at_once)
+        for at_once in (SLACK_AT_ONCE, WEBHOOKS_AT_ONCE)
+    )
+
+    def allowance(at_once: int, per_second: float | None = None) -> Allowance:
+        return Allowance(at_once=at_once, per_second=per_second, left_alone_for=left_alone_for)
+
+    of = {
+        Channel.EMAIL: Destinations(mail, allowance(mails_at_once), now, places=mails_at_once),
+        Channel.SLACK: Destinations(SlackSender(slack), allowance(4, per_second=1), now, places=SLACK_AT_ONCE),
+    }
+    if settings.webhook_secrets:
+        signed = WebhookSender(hooks, settings.webhook_secrets, now)
+        of[Channel.WEBHOOK] = Destinations(signed, allowance(8), now, places=WEBHOOKS_AT_ONCE)
+    if is_installed():
+        of[Channel.APPRISE] = Destinations(AppriseSender(), allowance(1), now, places=APPRISE_AT_ONCE)
+    return Channels(of)
 
 
 def read_edition(policy: Policy) -> Edition:

@@ -5,7 +5,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from notifier.domain import audience
-from notifier.domain.notification import GO, OPEN, Alarm, Audience, Intent, Notification, Reason, State, Verdict
+from notifier.domain.desk import RESTRICTED
+from notifier.domain.notification import (
+    GO,
+    OPEN,
+    Alarm,
+    Audience,
+    Channel,
+    Intent,
+    Notification,
+    Reason,
+    State,
+    Template,
+    Verdict,
+    Way,
+)
+from notifier.domain.retry import may_reach
 from notifier.domain.roll_up import Stream
 from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
@@ -16,6 +31,8 @@ from shared.events.notification import (
     NotificationExpired,
     NotificationFailed,
     NotificationHeld,
+    NotificationPagingDegraded,
+    NotificationPagingRestored,
     NotificationQueued,
     NotificationSent,
     NotificationSuperseded,
@@ -43,8 +60,8 @@ MERGED_IN_A_CIRCLE = "merged_in_a_circle"
 
 _OF_MACHINES = (Hint.MACHINE_MAIL, Hint.LOOP)
 
-NOBODY = "nobody"
-"""The recipient of a page that found nobody on duty."""
+NOBODY = (Way("nobody", Channel.EMAIL, Channel.EMAIL),)
+"""Where a page goes that found nobody on duty."""
 
 _EVENT_OF: Mapping[State, type[NotificationEvent]] = {
     State.QUEUED: NotificationQueued,
@@ -210,11 +227,11 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
     the newer (S4). Whoever has had too many of this lane in the last minutes gets them together (4.8).
     """
     event = message.event
-    people = unit.on_duty(event)
+    ways = unit.ways_of(event)
     outlives = event.outlives_acknowledgement
     intents = audience.pages(
         event.incident_ref,
-        people or [NOBODY],
+        ways or NOBODY,
         epoch=None if outlives else event.epoch,
         of=event.reason_code if outlives else _ladder(event),
         step=event.step,
@@ -226,13 +243,13 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
         is_hand_over=event.reason_code == HAND_OVER,
         correlation_id=_cause(message, message.id).correlation_id,
     )
-    verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
+    verdict = GO if ways else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
     for intent in intents:
         page = _decided(intent, None, verdict, unit)
         for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
             _change(older, unit)
         if verdict == GO and unit.notifications.find(page.id) is None:
-            page = _paced(page, Stream(intent.recipient, event.lane, event.mode), unit)
+            page = _paced(page, unit)
         _add(page, unit)
 
 
@@ -244,17 +261,8 @@ def _ladder(event: SafetyPageRequested) -> str:
 def on_watch_event(message: Received[WatchEvent], unit: NotifierUnit) -> None:
     """Whoever looks after the watch is told that a feed is silent, a storm has begun, a step was empty (S4)."""
     event = message.event
-    people = [person.id for role in event.roles for person in unit.desk.directory.on_duty(role, unit.now)]
-    intents = audience.watch_notices(
-        people or [NOBODY],
-        notice=event.wire_type.rsplit(".", 2)[1],
-        about=event.about,
-        noticed_at=message.occurred_at,
-        cause=_cause(message, message.id),
-    )
-    verdict = GO if people else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
-    for intent in intents:
-        _add(_decided(intent, None, verdict, unit), unit)
+    notice = event.wire_type.rsplit(".", 2)[1]
+    _notice(notice, event.about, event.roles, message.occurred_at, _cause(message, message.id), unit)
 
 
 def on_incident_acknowledged(message: Received[SafetyIncidentAcknowledged], unit: NotifierUnit) -> None:
@@ -265,6 +273,77 @@ def on_incident_acknowledged(message: Received[SafetyIncidentAcknowledged], unit
     for page in unit.notifications.open_of(event.incident_ref):
         if page.intent.epoch is not None and page.intent.epoch <= event.epoch:
             _change(page.superseded(Reason.ACKNOWLEDGED), unit)
+
+
+def stand_in_candidates(page: Notification, unit: NotifierUnit) -> dict[str, tuple[Way, ...]]:
+    """Whoever may be told of a page in place of its recipient, who stands first, and every way to them."""
+    people = dict.fromkeys([page.intent.recipient, *unit.desk.stand_ins(unit.now)])
+    return {person: unit.desk.ways_to(person) for person in people if person != RESTRICTED}
+
+
+def pages_on(ways: Iterable[Way], page: Notification) -> list[str]:
+    """The ids that the page has on these ways: each person has one on each, whoever is told in whose place."""
+    return [_id_of(audience.redirected(page.intent, way)) for way in ways]
+
+
+def on_unreached(page: Notification, unit: NotifierUnit) -> None:
+    """A page has not reached its recipient: unless another way may, or somebody stands in for them already, the next person on
+    duty who knows nothing of it is told as well (invariant 27).
+    """
+    recipient = page.intent.recipient
+    known = {
+        person: [one for one in map(unit.notifications.find, pages_on(ways, page)) if one is not None]
+        for person, ways in stand_in_candidates(page, unit).items()
+    }
+    others = (
+        one for person, pages in known.items() for one in pages if one.id != page.id and _speaks_for(recipient, one)
+    )
+    if recipient == RESTRICTED or any(may_reach(one, unit.now) for one in others):
+        return
+    for person, pages in known.items():
+        if not pages:
+            for way in unit.desk.ways_to(person):
+                intent = replace(audience.redirected(page.intent, way), stands_in_for=recipient)
+                _add(_paced(_decided(intent, None, GO, unit), unit), unit)
+            return
+
+
+def _speaks_for(recipient: str, page: Notification) -> bool:
+    return recipient in (page.intent.recipient, page.intent.stands_in_for)
+
+
+def on_destination_gone(notification: Notification, unit: NotifierUnit) -> None:
+    """Whoever looks after the watch is told, once, that a destination takes nothing any more (SN-13, SN-51)."""
+    cause = Cause(f"{notification.destination}|{unit.now.isoformat()}", notification.intent.correlation_id)
+    about = f"{notification.intent.channel}, {notification.intent.recipient}"
+    _notice("destination_disabled", about, unit.desk.policy.safety.watch.roles, unit.now, cause, unit)
+
+
+def on_paging_degraded(since: datetime, unit: NotifierUnit) -> None:
+    """Pages reach nobody: said on the topic, and to whoever looks after the watch, as soon as anything goes out (SN-14)."""
+    _of_paging(NotificationPagingDegraded, since, unit)
+
+
+def on_paging_restored(since: datetime, unit: NotifierUnit) -> None:
+    """Pages reach people again (SN-14)."""
+    _of_paging(NotificationPagingRestored, since, unit)
+
+
+def _of_paging(
+    event_class: type[NotificationPagingDegraded | NotificationPagingRestored], since: datetime, unit: NotifierUnit
+) -> None:
+    event = event_class(
+        occurred_at=unit.now,
+        emitted_at=unit.now,
+        clauses=("S4",),
+        policy_version=unit.desk.policy.version,
+        since=since,
+        lasted_seconds=(unit.now - since).total_seconds(),
+    )
+    seed = f"{since.isoformat()}|{unit.now.isoformat()}"
+    event_id = unit.emit(event, occurred_at=unit.now, seed=seed)
+    notice = event.wire_type.rsplit(".", 2)[1]
+    _notice(notice, "notifier", unit.desk.policy.safety.watch.roles, unit.now, Cause(event_id, event_id), unit)
 
 
 def complete(notification: Notification, facts: Mapping[str, str | bool], by: str, unit: NotifierUnit) -> Notification:
@@ -292,7 +371,7 @@ def release(notification: Notification, by: str, unit: NotifierUnit) -> Notifica
     return _look_again(released, unit)
 
 
-def announce(notification: Notification, unit: NotifierUnit) -> None:
+def announce(notification: Notification, unit: NotifierUnit, *, late_by: timedelta | None = None) -> None:
     """Say on `support.notification.v1` what has become of it: codes and references only (S5)."""
     intent = notification.intent
     unit.emit(
@@ -312,6 +391,7 @@ def announce(notification: Notification, unit: NotifierUnit) -> None:
             edition=intent.wording.edition if intent.wording else None,
             covered_by=notification.covered_by,
             reason_code=notification.reason,
+            late_by_seconds=late_by.total_seconds() if late_by is not None else None,
         ),
         occurred_at=unit.now,
         seed=f"{notification.id}|{notification.state}|{notification.attempts}|{unit.now.isoformat()}",
@@ -327,7 +407,7 @@ def _tell_customer(ticket: Ticket, unit: NotifierUnit) -> None:
 
 
 def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None:
-    for intent in intents:
+    for intent in (one for told in intents for one in unit.desk.on_every_channel(told)):
         _add(_decided(intent, ticket, unit.desk.verdict(intent, ticket, now=unit.now), unit), unit)
 
 
@@ -336,14 +416,34 @@ def _decided(intent: Intent, ticket: Ticket | None, verdict: Verdict, unit: Noti
     return Notification.of(_id_of(intent), unit.desk.worded(intent, ticket), verdict, unit.now)
 
 
-def _paced(page: Notification, stream: Stream, unit: NotifierUnit) -> Notification:
+def _notice(notice: str, about: str, roles: Iterable[str], at: datetime, cause: Cause, unit: NotifierUnit) -> None:
+    people = dict.fromkeys(person.id for role in roles for person in unit.desk.directory.on_duty(role, unit.now))
+    ways = [way for person in people for way in unit.desk.ways_to(person)]
+    verdict = GO if ways else Verdict(State.FAILED, Reason.NOBODY_ON_DUTY)
+    for intent in audience.watch_notices(ways or NOBODY, notice=notice, about=about, noticed_at=at, cause=cause):
+        _add(_decided(intent, None, verdict, unit), unit)
+
+
+def streams_of(page: Notification, ways: Iterable[Way]) -> list[Stream]:
+    """What is counted of a page on these ways; a notice about the watch is never one of too many."""
+    if page.intent.template is not Template.PAGE:
+        return []
+    facts = page.intent.facts
+    return [Stream(way.recipient, facts["lane"], facts["mode"], way.name) for way in ways]
+
+
+def _paced(page: Notification, unit: NotifierUnit) -> Notification:
     """The page, to go out by itself or with the roll-up of its stream, which is made with its first page (4.8)."""
+    streams = streams_of(page, [Way(page.intent.recipient, page.intent.channel, page.intent.place)])
+    if not streams:
+        return page
+    stream = streams[0]
     before = unit.paces.get(stream)
     pace = before.paged(unit.now)
     unit.paces.save(pace)
     if pace.roll_up_at is None:
         return page
-    intent = audience.roll_up(stream, due_at=pace.roll_up_at, correlation_id=page.intent.correlation_id)
+    intent = audience.roll_up(page.intent, stream, due_at=pace.roll_up_at)
     roll_up = _decided(intent, None, GO, unit)
     if before.roll_up_at is None:
         _add(replace(roll_up, next_look_at=pace.roll_up_at), unit)
@@ -374,6 +474,7 @@ def _supersede_resolution(ticket_id: str, unit: NotifierUnit) -> None:
 
 
 def _add(notification: Notification, unit: NotifierUnit) -> None:
+    notification = replace(notification, destination=unit.desk.destination(notification.intent))
     unit.notifications.add(notification)
     announce(notification, unit)
 
@@ -405,7 +506,7 @@ def _team_of(ticket: Ticket, unit: NotifierUnit) -> Team:
 
 
 def _id_of(intent: Intent) -> str:
-    return derived_id("notifier", intent.channel, *intent.identity)
+    return derived_id("notifier", intent.place, *intent.identity)
 
 
 def _cause(message: Received[Event], cause_id: str) -> Cause:

@@ -1,17 +1,20 @@
 """Every environment variable of the notifier."""
 
+import base64
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.utils import getaddresses
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 from notifier.domain.audience import is_address
+from notifier.domain.notification import Channel
 from notifier.domain.wording import SOURCE_LANGUAGE
-from shared.directory import Directory
+from shared.directory import ChannelKind, Directory
 from shared.runtime.settings import LaneSettings
 
 PRODUCTION = "prod"
@@ -78,10 +81,32 @@ def _checked_mailbox(text: str) -> str:
 
 def _checked_directory(path: Path) -> Path:
     try:
-        Directory.from_yaml(path.read_text())
+        directory = Directory.from_yaml(path.read_text())
     except OSError as error:
         raise ValueError("the file cannot be read") from error
+    if ChannelKind.APPRISE in directory.kinds() and find_spec("apprise") is None:
+        raise ValueError("it names a channel of kind apprise, and that needs the extra: install notifier[apprise]")
     return path
+
+
+def _checked_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("https://", "http://")):
+        raise ValueError("must begin with https://")
+    return url
+
+
+def _checked_secret(secret: SecretStr) -> SecretStr:
+    prefix, _, key = secret.get_secret_value().partition("_")
+    try:
+        length = len(base64.b64decode(key, validate=True)) if prefix == "whsec" else 0
+    except ValueError:
+        length = 0
+    if not 24 <= length <= 64:
+        raise ValueError("write whsec_ and 24 to 64 bytes in base64")
+    return secret
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
 
 
 class NotifierSettings(LaneSettings):
@@ -96,14 +121,40 @@ class NotifierSettings(LaneSettings):
 
     environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     """Which deployment this is. Unset or `prod` writes to everybody; any other only to `recipients_allowed`."""
-    recipients_allowed: frozenset[Annotated[str, StringConstraints(pattern=r"^[^\s@]*@[^\s@]+$", to_lower=True)]] = (
-        frozenset()
-    )
-    """JSON: addresses, and `@domain` for every address there."""
+    recipients_allowed: frozenset[
+        Annotated[str, StringConstraints(pattern=r"^([^\s@/]*@[^\s@/]+|//[^\s@/]+)$", to_lower=True)]
+    ] = frozenset()
+    """JSON: addresses, `@domain` for every address there, `//host` for every URL there."""
+    slack_webhook_url: SecretUrl | None = None
+    """An incoming webhook of a restricted Slack channel, where all people on duty read each page together."""
+    webhook_url: SecretUrl | None = None
+    """A program that gets each page as a signed POST, for example a pager."""
+    webhook_secrets: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_checked_secret)], ...], Field(validate_default=True)
+    ] = ()
+    """JSON: `whsec_…`, the newest first; while one is replaced receivers may verify with either."""
+    trusted_hosts: frozenset[str] = frozenset()
+    """JSON: hosts of Slack, webhooks and the outside watcher that may be private, and called without TLS."""
+    paging_beat_url: SecretUrl | None = None
+    """Where an outside watcher takes a POST every 30 seconds while pages reach people; whoever knows it can fake the beat."""
     default_language: str = Field(default=SOURCE_LANGUAGE, pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})*$")
     """In which language somebody is written to who has no locale, or one without texts."""
     incident_list: str = Field(default="the incident list of the safety-bridge", pattern=r"^[ -~]{1,500}$")
     """Where a roll-up sends the people on duty: an address behind a login."""
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _sign_what_is_sent(cls, secrets: tuple[SecretStr, ...], known: ValidationInfo) -> tuple[SecretStr, ...]:
+        path = known.data.get("directory_file")
+        kinds = Directory.from_yaml(path.read_text()).kinds() if path is not None else frozenset()
+        if not secrets and (ChannelKind.WEBHOOK in kinds or known.data.get("webhook_url") is not None):
+            raise ValueError("webhooks are signed: name a secret")
+        return secrets
+
+    def restricted(self) -> dict[Channel, str]:
+        """Where all people on duty read pages together, by channel."""
+        both = ((Channel.SLACK, self.slack_webhook_url), (Channel.WEBHOOK, self.webhook_url))
+        return {channel: url.get_secret_value() for channel, url in both if url is not None}
 
     def allowed(self) -> frozenset[str] | None:
         """Who may be written to; None: everybody."""

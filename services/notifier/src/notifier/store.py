@@ -4,7 +4,7 @@ All are read back whole, so each is one document with the few columns that SQL h
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -12,7 +12,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from notifier.domain.desk import Desk
-from notifier.domain.notification import OPEN, Notification
+from notifier.domain.notification import OPEN, Channel, Notification, Way
 from notifier.domain.roll_up import NAMED, Pace, Stream, Waiting
 from notifier.domain.templates import Templates
 from notifier.domain.ticket import Ticket
@@ -50,19 +50,20 @@ select document from notification where incident_ref = any($1) and state in ('qu
 order by id for update
 """
 _LOCK_PACES = """
-select recipient, lane, mode, document from pace
-join unnest($1::text[], $2::text[], $3::text[]) as wanted (recipient, lane, mode) using (recipient, lane, mode)
-order by recipient, lane, mode for update of pace
+select document from pace
+join unnest($1::text[], $2::text[], $3::text[], $4::text[]) as wanted (recipient, lane, mode, way)
+    using (recipient, lane, mode, way)
+order by recipient, lane, mode, way for update of pace
 """
 _MAKE_PACES = """
-insert into pace (recipient, lane, mode, document)
-select *, 'null'::bytea from unnest($1::text[], $2::text[], $3::text[]) order by 1, 2, 3
+insert into pace (recipient, lane, mode, way, document)
+select *, 'null'::bytea from unnest($1::text[], $2::text[], $3::text[], $4::text[]) order by 1, 2, 3, 4
 on conflict do nothing
 """
 _SAVE_PACES = """
 update pace set document = new.document
-from unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) as new (recipient, lane, mode, document)
-where (pace.recipient, pace.lane, pace.mode) = (new.recipient, new.lane, new.mode)
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[]) as new (recipient, lane, mode, way, document)
+where (pace.recipient, pace.lane, pace.mode, pace.way) = (new.recipient, new.lane, new.mode, new.way)
 """
 _WAITING = """
 select convert_from(document, 'utf8')::json #>> '{intent,facts,severity}' as severity,
@@ -80,23 +81,34 @@ _COVERED = """
 select document from notification where rolled_up_in is not null and state = 'queued' and next_look_at is not null
 order by next_look_at limit $1 for update skip locked
 """
+_READ = "select document from notification where id = any($1)"
 _LOCK = "select document from notification where id = any($1) order by id for update"
 _CLAIM = """
+select due.document from unnest($3::text[], $4::integer[]) as free (channel, places)
+cross join lateral (
+    select document from notification
+    where urgent = $1 and notification.channel = free.channel and next_look_at <= $2 and rolled_up_in is null
+        and id <> all($5::text[]) and destination <> all($6::text[])
+    order by next_look_at limit free.places for update skip locked
+) as due
+"""
+_WAITING_TOO_LONG = """
 select document from notification
-where urgent = $1 and next_look_at <= $2 and rolled_up_in is null and id <> all($4::text[])
-order by next_look_at limit $3 for update skip locked
+where urgent and next_look_at <= $1 and rolled_up_in is null and destination = any($2::text[]) and not others_asked
+order by next_look_at limit $3
 """
 _ADD = """
 insert into notification
-    (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document, rolled_up_in)
+    (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document, rolled_up_in, channel, destination)
 select * from unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bytea[], $10::text[])
+                     $8::timestamptz[], $9::bytea[], $10::text[], $11::text[], $12::text[])
 on conflict (id) do nothing
 """
 _CHANGE = """
-update notification as n set state = new.state, reason = new.reason, next_look_at = new.next_look_at, document = new.document
-from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[])
-     as new (id, state, reason, next_look_at, document)
+update notification as n set state = new.state, reason = new.reason, next_look_at = new.next_look_at,
+    document = new.document, destination = new.destination, sent_at = new.sent_at, others_asked = new.others_asked
+from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], $6::text[], $7::timestamptz[], $8::boolean[])
+     as new (id, state, reason, next_look_at, document, destination, sent_at, others_asked)
 where n.id = new.id
 """
 _OF_TICKET = "select document from notification where ticket_id = $1 order by created_at, id limit $2"
@@ -197,12 +209,39 @@ class Notifications:
         if wanted := sorted(notification_ids):
             self._read(await connection.fetch(_LOCK, wanted))
 
+    async def peek(self, connection: Connection, notification_ids: Iterable[str]) -> list[Notification]:
+        """As they are, not locked and not kept."""
+        rows = await connection.fetch(_READ, sorted(notification_ids))
+        return [_NOTIFICATION.validate_json(row[0]) for row in rows]
+
     async def claim(
-        self, connection: Connection, *, urgent: bool, due_at: datetime, limit: int
+        self,
+        connection: Connection,
+        *,
+        urgent: bool,
+        due_at: datetime,
+        places: Mapping[Channel, int],
+        spared: Collection[str],
     ) -> Sequence[Notification]:
-        """What is due on one lane, locked; what another replica is looking at is passed over, and what this unit has read
-        already: the database does not know yet what became of it."""
-        return self._read(await connection.fetch(_CLAIM, urgent, due_at, limit, list(self._known)))
+        """What is due on one lane, as much as there are places on each channel, locked.
+
+        Passed over is what another replica is looking at, what this unit has read already (the database does not know yet
+        what became of it), and what goes to destinations that are spared.
+        """
+        free = {channel: count for channel, count in places.items() if count > 0}
+        if not free:
+            return []
+        return self._read(
+            await connection.fetch(
+                _CLAIM,
+                urgent,
+                due_at,
+                list(free),
+                list(free.values()),
+                list(self._known),
+                list(spared),
+            )
+        )
 
     async def waiting_for(self, connection: Connection, roll_up_id: str) -> Waiting | None:
         """What a roll-up has to say now; None when nothing waits for it any more."""
@@ -246,6 +285,8 @@ class Notifications:
                 [one.created_at for one in new],
                 [_NOTIFICATION.dump_json(one) for one in new],
                 [one.rolled_up_in for one in new],
+                [one.intent.channel.value for one in new],
+                [one.destination for one in new],
             )
         if changed := [self._known[one] for one in sorted(self._changed - self._new)]:
             await connection.execute(
@@ -255,6 +296,9 @@ class Notifications:
                 [one.reason for one in changed],
                 [one.next_look_at for one in changed],
                 [_NOTIFICATION.dump_json(one) for one in changed],
+                [one.destination for one in changed],
+                [one.sent_at for one in changed],
+                [one.others_asked for one in changed],
             )
 
     def _read(self, rows: Iterable[Sequence[str]]) -> list[Notification]:
@@ -321,7 +365,8 @@ class NotifierUnit(UnitOfWork):
             if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
                 incidents.add(event.incident_ref)
                 if isinstance(event, SafetyPageRequested):
-                    streams |= {Stream(person, event.lane, event.mode) for person in self.on_duty(event)}
+                    ways = self.ways_of(event)
+                    streams |= {Stream(way.recipient, event.lane, event.mode, way.name) for way in ways}
             elif isinstance(event, WatchEvent):
                 continue
             elif not isinstance(event, TicketMessageAdded) or is_of_customer(event):
@@ -343,10 +388,12 @@ class NotifierUnit(UnitOfWork):
             await self.connection.execute(_KEEP_EDITION, edition.version, edition.model_dump_json().encode())
             self.after_commit.append(lambda: self.desk.editions.update({edition.version: self.desk.templates}))
 
-    def on_duty(self, page: SafetyPageRequested) -> list[str]:
-        """Everybody who holds one of the page's roles, and the persons it names, each once."""
+    def ways_of(self, page: SafetyPageRequested) -> list[Way]:
+        """Every way to everybody who holds one of the page's roles or is named by it, each once, and to all of them together;
+        empty where there is nobody."""
         people = [person.id for role in page.roles for person in self._holders(page, role)]
-        return list(dict.fromkeys([*people, *page.persons]))
+        ways = [way for person in dict.fromkeys([*people, *page.persons]) for way in self.desk.ways_to(person)]
+        return [*ways, *self.desk.together()] if ways else []
 
     def _holders(self, page: SafetyPageRequested, role: str) -> tuple[Person, ...]:
         """Who is on duty now, and whoever was since the epoch began: nobody is dropped at a hand-over (S4)."""
@@ -389,6 +436,14 @@ async def of_ticket(connection: Connection, ticket_id: str, *, limit: int) -> li
 async def of_incident(connection: Connection, incident_ref: str, *, limit: int) -> list[Notification]:
     """Every page of an incident, oldest first."""
     rows = await connection.fetch(_OF_INCIDENT, incident_ref, limit)
+    return [_NOTIFICATION.validate_json(row[0]) for row in rows]
+
+
+async def waiting_too_long(
+    connection: Connection, *, since: datetime, destinations: Collection[str], limit: int
+) -> list[Notification]:
+    """Pages that were due by then and go to these destinations, for which nobody else was looked for; not locked."""
+    rows = await connection.fetch(_WAITING_TOO_LONG, since, list(destinations), limit)
     return [_NOTIFICATION.validate_json(row[0]) for row in rows]
 
 

@@ -3,39 +3,70 @@
 One look is one transaction: it writes down what the finished tries brought and claims what is due next; the sending itself
 happens between looks, each message in a task of its own, so that one that hangs holds up nobody. A process that dies in
 between leaves rows whose lease ends: pages and staff mails are then tried again under the same id, a customer's is held.
+A page that has reached nobody is told to somebody else before its result is written down, so that neither is lost.
 """
 
 import asyncio
+from collections import Counter as Tally
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+from pydantic import SecretStr
 
+from notifier import watch
 from notifier.domain.facts import is_drill
 from notifier.domain.gate import TextStopped
-from notifier.domain.notification import GO, Notification, Reason, State, Verdict
-from notifier.domain.retry import LOST, Outcome, SendResult, begun, ended, send_within
+from notifier.domain.notification import GO, Channel, Notification, Reason, State, Verdict
+from notifier.domain.retry import LOST, Outcome, SendResult, begun, ended, has_reached_nobody, send_within
 from notifier.domain.roll_up import Stream
 from notifier.domain.templates import Words
 from notifier.domain.ticket import Ticket
-from notifier.handlers import announce
-from notifier.senders import Message, Sender
-from notifier.store import NotifierUnit
+from notifier.handlers import (
+    announce,
+    on_destination_gone,
+    on_paging_degraded,
+    on_paging_restored,
+    on_unreached,
+    pages_on,
+    stand_in_candidates,
+    streams_of,
+)
+from notifier.senders import Message
+from notifier.senders.destinations import Channels
+from notifier.senders.guarded_http import ForbiddenTarget, GuardedHttp, Unanswered
+from notifier.store import NotifierUnit, waiting_too_long
 from shared.errors import TransientFailure
 from shared.events.envelope import derived_id
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.database import is_transient
+from shared.runtime.now import Now
 
 COVERED_AT_ONCE = 200
 """How many pages that a roll-up has said are marked so in one look: the pages of other lanes do not wait long for it."""
+SPARED_AT_MOST = timedelta(seconds=2)
+"""How long a page waits for a destination in trouble before another way or person is looked for."""
+OTHERS_AT_ONCE = 20
 DRAIN_SECONDS = 6.0
 """How long a stopping service waits for tries under way; what is later is found by its lease."""
 
+LATE_AFTER = timedelta(seconds=30)
+"""By when the first page of an incident has to have left (invariant 17)."""
+DEGRADED_AFTER = timedelta(seconds=15)
+"""How long pages of an incident may reach nobody before that is told and no beat goes out any more."""
+BEAT_EVERY, BEAT_WITHIN = timedelta(seconds=30), timedelta(seconds=5)
+
 TRIES = Counter(
-    "support_delivery_tries_total", "Tries to deliver a notification, by audience and outcome.", ["audience", "outcome"]
+    "support_delivery_tries_total",
+    "Tries to deliver a notification, by audience, channel and outcome.",
+    ["audience", "channel", "outcome"],
 )
+DEGRADED = Gauge("support_paging_degraded", "1 while pages are tried and reach nobody.")
+DISABLED = Gauge("support_destinations_disabled", "Destinations to which nothing is sent until a person lifts that.")
 SENT_AFTER = Histogram(
     "support_notification_sent_seconds",
     "Time from the decision to tell somebody to the channel's acceptance.",
@@ -69,18 +100,14 @@ class Finished:
 
 
 class Deliveries:
-    """One lane's way out. The urgent one has its own database connections, sender and loop, and waits behind nothing.
+    """One lane's way out. The urgent one has its own database connections, senders and loop, and waits behind nothing."""
 
-    Args:
-        at_once: how many messages may be under way together.
-    """
-
-    def __init__(self, units: UnitsOfWork[NotifierUnit], sender: Sender, *, urgent: bool, at_once: int) -> None:
+    def __init__(self, units: UnitsOfWork[NotifierUnit], channels: Channels, *, urgent: bool) -> None:
         self.name = "pages" if urgent else "deliveries"
         self._units = units
-        self._sender = sender
+        self._channels = channels
         self._urgent = urgent
-        self._at_once = at_once
+        self._taken: Tally[Channel] = Tally()
         self._ticker = Ticker(self.name, self.look, every_seconds=0.2 if urgent else 1.0)
         self._under_way: set[asyncio.Task[None]] = set()
         self._finished: list[Finished] = []
@@ -101,33 +128,82 @@ class Deliveries:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
         with suppress(TransientFailure):
-            await self._look(limit=0)
-        await self._sender.close()
+            await self._look({})
+        await self._channels.close()
 
     async def look(self) -> bool:
         """Write down, claim, begin. True when there may be more to do at once."""
-        return await self._look(limit=self._at_once - len(self._under_way))
+        places = self._channels.places
+        return await self._look({channel: count - self._taken[channel] for channel, count in places.items()})
 
-    async def _look(self, *, limit: int) -> bool:
+    async def _look(self, places: Mapping[Channel, int]) -> bool:
         finished = list(self._finished)
+        await self._tell_others(finished)
         async with self._units.begin() as unit:
             await unit.notifications.lock(unit.connection, [one.notification.id for one in finished])
+            accepted = [one.notification.id for one in finished if one.result.outcome is Outcome.ACCEPTED]
+            untold = await watch.untold_since_of(unit.connection, accepted if self._urgent else ())
             for one in finished:
-                _write_down(one, unit)
-            due = await unit.notifications.claim(unit.connection, urgent=self._urgent, due_at=unit.now, limit=limit)
+                _write_down(one, unit, untold)
+                if one.result.is_gone:
+                    await _disable(one, unit)
+            disabled = await watch.disabled_names(unit.connection)
+            due = await unit.notifications.claim(
+                unit.connection, urgent=self._urgent, due_at=unit.now, places=places, spared=self._channels.busy()
+            )
             covered = await self._cover(unit)
             await unit.tickets.read(
                 unit.connection, {one.intent.ticket_id for one in due if one.intent.ticket_id}, lock=False
             )
             await unit.read_editions(due)
+            due, left = self._with_room(due)
             uncounted = [one for one in due if one.is_uncounted]
-            letters = [letter for one in due if not one.is_uncounted and (letter := _begin(one, unit)) is not None]
+            begun_now = [_begin(one, disabled, unit) for one in due if not one.is_uncounted]
+        DISABLED.set(len(disabled))
         del self._finished[: len(finished)]
-        for letter in letters:
-            self._under_way.add(asyncio.create_task(self._send(letter)))
+        for begun_one in begun_now:
+            if isinstance(begun_one, Letter):
+                self._taken[begun_one.message.channel] += 1
+                self._under_way.add(asyncio.create_task(self._send(begun_one)))
+            elif begun_one is not None:
+                self._finished.append(begun_one)
         for roll_up in uncounted:
             await self._count(roll_up)
-        return limit > 0 and (len(due) == limit or bool(uncounted) or covered == COVERED_AT_ONCE)
+        claimed = Tally(one.intent.channel for one in due)
+        is_full = any(count == places[channel] for channel, count in claimed.items())
+        return bool(places) and bool(is_full or left or uncounted or self._finished or covered == COVERED_AT_ONCE)
+
+    def _with_room(self, due: Sequence[Notification]) -> tuple[list[Notification], int]:
+        """What its destination can be handed now, and how many are left as they are: after this look it is spared."""
+        with_room: list[Notification] = []
+        taken: Tally[str] = Tally()
+        for one in due:
+            if taken[one.destination] < self._channels.room(one.intent.channel, one.destination):
+                taken[one.destination] += 1
+                with_room.append(one)
+        return with_room, len(due) - len(with_room)
+
+    async def _tell_others(self, finished: Sequence[Finished]) -> None:
+        """Look for another way or person for each page that has not reached its recipient, and for those that wait too long."""
+        now = self._units.now()
+        unreached = [one.notification for one in finished if has_reached_nobody(one.notification, one.result, now)]
+        if self._urgent and (troubled := self._channels.troubled()):
+            since = now - SPARED_AT_MOST
+            async with self._units.database.connection() as connection:
+                unreached += await waiting_too_long(
+                    connection, since=since, destinations=troubled, limit=OTHERS_AT_ONCE
+                )
+        unasked = [page for page in unreached if not page.others_asked]
+        if not unasked:
+            return
+        try:
+            async with self._units.begin() as unit:
+                await _ask_others(unasked, unit)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            ids = [page.id for page in unasked]
+            log.exception("nobody was told instead", notification_ids=ids, error=type(error).__name__)
 
     async def _cover(self, unit: NotifierUnit) -> int:
         """Mark pages that a roll-up stands for; answers how many."""
@@ -142,7 +218,7 @@ class Deliveries:
         """Count what a roll-up has to say, once; from then on it stands for those pages (4.8)."""
         async with self._units.begin() as unit:
             facts = claimed.intent.facts
-            stream = Stream(claimed.intent.recipient, facts["lane"], facts["mode"])
+            stream = Stream(claimed.intent.recipient, facts["lane"], facts["mode"], claimed.intent.place)
             await unit.paces.read(unit.connection, [stream])
             await unit.notifications.lock(unit.connection, [claimed.id])
             roll_up = unit.notifications.find(claimed.id)
@@ -160,46 +236,132 @@ class Deliveries:
 
     async def _send(self, letter: Letter) -> None:
         try:
-            result = await self._sender.send(letter.message, within=send_within(letter.notification))
+            result = await self._channels.send(letter.message, within=send_within(letter.notification))
         except Exception as error:
             log.exception("sender failed", notification_id=letter.notification.id, error=type(error).__name__)
             result = SendResult(Outcome.AMBIGUOUS, "sender_failed")
-        TRIES.labels(letter.notification.intent.audience, result.outcome).inc()
+        intent = letter.notification.intent
+        TRIES.labels(intent.audience, intent.channel, result.outcome).inc()
         self._finished.append(Finished(letter.notification, result))
+        self._taken[intent.channel] -= 1
         if (this := asyncio.current_task()) is not None:
             self._under_way.discard(this)  # before the look that it wakes counts who is under way
         self.wake()
 
 
-def _write_down(finished: Finished, unit: NotifierUnit) -> None:
+async def _ask_others(unreached: Sequence[Notification], unit: NotifierUnit) -> None:
+    """In one transaction with the mark that it was done, before the result of a try is written down: a process that dies in
+    between finds the try by its lease.
+    """
+    ways = {page.id: [way for ways in stand_in_candidates(page, unit).values() for way in ways] for page in unreached}
+    streams = {stream for page in unreached for stream in streams_of(page, ways[page.id])}
+    ids = {one for page in unreached for one in (page.id, *pages_on(ways[page.id], page))}
+    await unit.paces.read(unit.connection, streams)  # before the pages, as whoever counts a roll-up does
+    await unit.notifications.lock(unit.connection, ids)
+    found = [now for page in unreached if (now := unit.notifications.find(page.id)) is not None]
+    asking = [now for now in found if now.state in (State.QUEUED, State.SENDING) and not now.others_asked]
+    for now in asking:
+        unit.notifications.save(replace(now, others_asked=True))  # before any of them is counted on
+    for now in asking:
+        on_unreached(now, unit)
+
+
+class PagingWatch:
+    """Whether pages reach people; an outside watcher gets a beat only while they do, and its silence is the alarm (SN-14).
+
+    An incident whose pages have reached nobody for a while is an outage, whatever else goes out. It is remembered in a row, so
+    that replicas and restarts tell of it once.
+    """
+
+    def __init__(self, units: UnitsOfWork[NotifierUnit], http: GuardedHttp, url: SecretStr | None, now: Now) -> None:
+        self._units = units
+        self._http = http
+        self._url = url
+        self._now = now
+        self._beat_at: datetime | None = None
+        self._doubt: str | None = "not looked yet"
+
+    def doubt(self) -> str | None:
+        """Why no beat goes out, or None."""
+        return self._doubt
+
+    async def look(self) -> bool:
+        """Look whether pages reach people, tell when that changes, and send a beat if it is time for one."""
+        async with self._units.begin() as unit:
+            since = await watch.untold_since(unit.connection)
+            is_degraded = since is not None and unit.now - since >= DEGRADED_AFTER
+            if since is not None and is_degraded:
+                if await watch.outage_begins(unit.connection, since, unit.now):
+                    on_paging_degraded(since, unit)
+            elif (began := await watch.outage_ends(unit.connection, unit.now)) is not None:
+                on_paging_restored(began, unit)
+        DEGRADED.set(is_degraded)
+        self._doubt = "pages reach nobody" if is_degraded else None
+        if self._doubt is None and self._url is not None and self._is_time():
+            self._doubt = await self._beat(self._url.get_secret_value())
+        return False
+
+    def _is_time(self) -> bool:
+        return self._beat_at is None or self._now() - self._beat_at >= BEAT_EVERY
+
+    async def _beat(self, url: str) -> str | None:
+        self._beat_at = self._now()
+        try:
+            answer = await self._http.post(url, b"", (), within=BEAT_WITHIN)
+        except (ForbiddenTarget, Unanswered) as error:
+            return f"the outside watcher was not reached: {type(error).__name__}"
+        return None if 200 <= answer.status < 300 else f"the outside watcher answered {answer.status}"
+
+
+def _write_down(finished: Finished, unit: NotifierUnit, untold: Mapping[str, datetime]) -> None:
     """What a try brought; nothing if its lease had ended and another try has begun since."""
     now = unit.notifications.find(finished.notification.id)
     if now is None or now.attempts != finished.notification.attempts:
         return
-    _settle(now, ended(now, finished.result, unit.now), unit)
+    first = untold.get(now.intent.incident_ref or "")
+    late_by = unit.now - first if first is not None and unit.now - first > LATE_AFTER else None
+    _settle(now, ended(now, finished.result, unit.now), unit, late_by=late_by)
 
 
-def _begin(notification: Notification, unit: NotifierUnit) -> Letter | None:
-    """The letter to send, if the notification is still needed and allowed (T3)."""
+async def _disable(finished: Finished, unit: NotifierUnit) -> None:
+    """Nothing goes there any more; whoever looks after the watch is told once."""
+    one = finished.notification
+    gone = watch.Disabled(one.destination, one.intent.channel, one.intent.recipient, finished.result.code, unit.now)
+    if await watch.disable(unit.connection, gone):
+        log.error("destination disabled", destination=gone.name, recipient=gone.recipient, reason=gone.reason)
+        on_destination_gone(one, unit)
+
+
+def _begin(notification: Notification, disabled: Collection[str], unit: NotifierUnit) -> Letter | Finished | None:
+    """The letter to send, if the notification is still needed and allowed (T3); of a page that cannot be sent a try that has
+    failed, so that somebody else is told (invariant 27).
+    """
+    notification = replace(notification, destination=unit.desk.destination(notification.intent))
     if notification.state is State.SENDING:
         lost = ended(notification, LOST, unit.now)
         if lost.state is not State.QUEUED:
             _settle(notification, lost, unit)
             return None
     try:
-        verdict, message = _written(notification, unit)
+        verdict, message = _written(notification, disabled, unit)
     except Exception as error:  # a bug: this one waits for a person, and the others go on
         log.exception("text failed", notification_id=notification.id, error=type(error).__name__)
-        verdict, message = Verdict(State.HELD, Reason.UNRENDERABLE), None
-    if message is None:
-        _settle(notification, notification.under(verdict, unit.now), unit)
-        return None
+        state = State.FAILED if notification.is_urgent else State.HELD
+        verdict, message = Verdict(state, Reason.UNRENDERABLE), None
     under_way = begun(notification, unit.now)
-    unit.notifications.save(under_way)
-    return Letter(under_way, message)
+    if message is not None:
+        unit.notifications.save(under_way)
+        return Letter(under_way, message)
+    if notification.is_urgent and verdict.state is State.FAILED:
+        unit.notifications.save(under_way)
+        return Finished(under_way, SendResult(Outcome.PERMANENT, verdict.reason or "unsendable"))
+    _settle(notification, notification.under(verdict, unit.now), unit)
+    return None
 
 
-def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, Message | None]:
+def _written(
+    notification: Notification, disabled: Collection[str], unit: NotifierUnit
+) -> tuple[Verdict, Message | None]:
     """The message, or what is to become of the notification without one."""
     intent = notification.intent
     ticket = unit.tickets.get(intent.ticket_id) if intent.ticket_id else None
@@ -211,6 +373,8 @@ def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, M
         return Verdict(State.FAILED, Reason.NO_ADDRESS), None
     if not unit.desk.may_write_to(address):
         return Verdict(State.SUPPRESSED, Reason.NOT_ALLOWED), None
+    if notification.destination in disabled:
+        return Verdict(State.FAILED, Reason.DESTINATION_DISABLED), None
     words = _words(notification, ticket, unit)
     if words is None:
         return Verdict(State.HELD, Reason.CONFIDENTIAL), None
@@ -223,6 +387,8 @@ def _written(notification: Notification, unit: NotifierUnit) -> tuple[Verdict, M
         html=words.html,
         language=intent.wording.language if intent.wording else None,
         written_at=notification.created_at,
+        channel=intent.channel,
+        destination=notification.destination,
     )
     return GO, message
 
@@ -247,13 +413,13 @@ def _report_stopped(notification: Notification, why: str) -> None:
     log.error("text stopped", notification_id=notification.id, template=notification.intent.template, reason=why)
 
 
-def _settle(before: Notification, after: Notification, unit: NotifierUnit) -> None:
+def _settle(before: Notification, after: Notification, unit: NotifierUnit, *, late_by: timedelta | None = None) -> None:
     """Keep it, and say so unless it only waits for its next try."""
     if after == before:
         return
     unit.notifications.save(after)
     if after.state is not State.QUEUED:
-        announce(after, unit)
+        announce(after, unit, late_by=late_by)
     if after.state is State.SENT and not is_drill(after.intent):
         waited: timedelta = unit.now - after.created_at
         SENT_AFTER.labels(after.intent.audience).observe(waited.total_seconds())

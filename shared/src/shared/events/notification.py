@@ -23,6 +23,8 @@ class NotificationEvent(Event):
     missing: tuple[str, ...] = ()
     covered_by: str | None = None
     reason_code: str | None = None
+    late_by_seconds: float | None = None
+    """Of a page that went out although it, or the pages before it, could reach nobody for a while: how long (S4)."""
 
     @property
     def key(self) -> str:
@@ -57,7 +59,34 @@ class NotificationExpired(NotificationEvent):
     wire_type = "com.storytailor.support.notification.expired.v1"
 
 
-EVENTS: tuple[type[NotificationEvent], ...] = (
+class PagingHealth(Event):
+    """Whether pages reach people at all. `since`: when the first page was due that nobody got (S4)."""
+
+    occurred_at: Instant
+    emitted_at: Instant
+    clauses: tuple[str, ...]
+    policy_version: str
+    since: Instant
+    lasted_seconds: float
+
+    @property
+    def key(self) -> str:
+        return "paging"
+
+
+class NotificationPagingDegraded(PagingHealth):
+    """Pages are tried and reach nobody."""
+
+    wire_type = "com.storytailor.support.notification.paging_degraded.v1"
+
+
+class NotificationPagingRestored(PagingHealth):
+    """Every page that waited has reached somebody, or is over."""
+
+    wire_type = "com.storytailor.support.notification.paging_restored.v1"
+
+
+EVENTS: tuple[type[Event], ...] = (
     NotificationQueued,
     NotificationSent,
     NotificationFailed,
@@ -65,4 +94,6 @@ EVENTS: tuple[type[NotificationEvent], ...] = (
     NotificationSuppressed,
     NotificationSuperseded,
     NotificationExpired,
+    NotificationPagingDegraded,
+    NotificationPagingRestored,
 )

@@ -95,7 +95,7 @@ SAFETY = Topic(
 )
 NOTIFICATION = Topic(
     "support.notification.v1",
-    "ticket id or incident reference",
+    "ticket id or incident reference; of its own health `paging`",
     12,
     Lane.BULK,
     notification.EVENTS,

@@ -31,6 +31,7 @@ from notifier.domain.notification import (
     State,
     Template,
     Verdict,
+    Way,
 )
 from notifier.domain.roll_up import Stream
 from notifier.domain.ticket import Cause, Occasion, Ticket, Trigger
@@ -175,7 +176,7 @@ def corrected(
 
 def pages(
     incident_ref: str,
-    people: Iterable[str],
+    ways: Iterable[Way],
     *,
     epoch: int | None,
     of: str,
@@ -188,7 +189,7 @@ def pages(
     is_hand_over: bool = False,
     correlation_id: str,
 ) -> tuple[Intent, ...]:
-    """One page for each person on duty, however many roles they hold (S4); nothing but reference and severity (S5).
+    """One page on each way to each person on duty, however many roles they hold (S4); nothing but reference and severity (S5).
 
     `epoch`: with whose acknowledgement it is over, None for a page that outlives it. `of` is the ladder it is a step of.
     Whoever has just come on duty is told that it is a hand-over.
@@ -198,60 +199,73 @@ def pages(
         facts["occasion"] = HAND_OVER
     return tuple(
         Intent(
-            identity=(incident_ref, of, str(step), str(repeat), person),
+            identity=(incident_ref, of, str(step), str(repeat), way.recipient),
             audience=Audience.ON_CALL,
-            recipient=person,
+            recipient=way.recipient,
             template=Template.PAGE,
             clauses=("S4", "S5"),
             incident_ref=incident_ref,
             epoch=epoch,
             facts=facts,
             correlation_id=correlation_id,
+            channel=way.channel,
+            way=way.name,
         )
-        for person in dict.fromkeys(people)
+        for way in dict.fromkeys(ways)
     )
 
 
-def roll_up(stream: Stream, *, due_at: datetime, correlation_id: str) -> Intent:
-    """What says the pages of a stream together at that instant; its facts are counted then (4.8)."""
+def roll_up(page: Intent, stream: Stream, *, due_at: datetime) -> Intent:
+    """What says the pages of a stream together at that instant, by the way of this one; its facts are counted then (4.8)."""
     return Intent(
-        identity=(*stream, due_at.isoformat()),
+        identity=(stream.recipient, stream.lane, stream.mode, due_at.isoformat()),
         audience=Audience.ON_CALL,
         recipient=stream.recipient,
         template=Template.ROLL_UP,
         clauses=("S4", "S5"),
         facts={"lane": stream.lane, "mode": stream.mode},
-        correlation_id=correlation_id,
+        correlation_id=page.correlation_id,
+        channel=page.channel,
+        way=page.way,
     )
 
 
 def watch_notices(
-    people: Iterable[str], *, notice: str, about: str, noticed_at: datetime, cause: Cause
+    ways: Iterable[Way], *, notice: str, about: str, noticed_at: datetime, cause: Cause
 ) -> tuple[Intent, ...]:
-    """What is odd about the watch itself, once to each person who looks after it (S4): codes and ids only (S5)."""
+    """What is odd about the watch itself, on each way to each person who looks after it (S4): codes and ids only (S5)."""
     return tuple(
         Intent(
-            identity=(notice, cause.id, person),
+            identity=(notice, cause.id, way.recipient),
             audience=Audience.ON_CALL,
-            recipient=person,
+            recipient=way.recipient,
             template=Template.WATCH,
             clauses=("S4", "S5"),
             facts={"notice": notice, "source": about, "paged_at": _minute(noticed_at)},
             correlation_id=cause.correlation_id,
+            channel=way.channel,
+            way=way.name,
         )
-        for person in dict.fromkeys(people)
+        for way in dict.fromkeys(ways)
     )
 
 
+def redirected(page: Intent, way: Way) -> Intent:
+    """What a page is on another way, to whomever: the same for ever, so that nobody is told of it twice on one way."""
+    place = 0 if page.template is Template.ROLL_UP else len(page.identity) - 1
+    identity = (*page.identity[:place], way.recipient, *page.identity[place + 1 :])
+    return replace(page.by(way), recipient=way.recipient, identity=identity, stands_in_for=None)
+
+
 def overtaken(open_pages: Iterable[Notification], page: Notification) -> tuple[Notification, ...]:
-    """Open pages of an incident to the same person, for which the newer one stands; it alone is tried on (S4).
+    """Open pages of an incident to the same person on the same way, for which the newer one stands; it alone is tried on (S4).
 
     One that an acknowledgement ends does not stand for one that it does not end.
     """
     return tuple(
         older.superseded(Reason.NEWER_PAGE, by=page.id)
         for older in open_pages
-        if older.intent.recipient == page.intent.recipient
+        if (older.intent.recipient, older.intent.place) == (page.intent.recipient, page.intent.place)
         and older.id != page.id
         and (page.intent.epoch is None or older.intent.epoch is not None)
     )

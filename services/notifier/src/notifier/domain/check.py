@@ -12,7 +12,8 @@ from typing import NamedTuple
 from notifier.domain import audience
 from notifier.domain.desk import Desk
 from notifier.domain.facts import NOTICES
-from notifier.domain.notification import Alarm, Audience, Intent, Notification, State, Template
+from notifier.domain.gate import EXITS
+from notifier.domain.notification import Alarm, Audience, Intent, Notification, State, Template, Way
 from notifier.domain.roll_up import Stream, Waiting
 from notifier.domain.templates import PLACEHOLDERS
 from notifier.domain.ticket import CLAIMS, REPORTED, Cause, Customer, Occasion, Routing, Ticket, Trigger
@@ -151,10 +152,11 @@ def _to_staff(policy: Policy, now: datetime) -> Iterator[Fixture]:
 def _to_people_on_duty(now: datetime) -> Iterator[Fixture]:
     """Pages of each severity, live and drill, a hand-over, roll-ups, and what is told of the watch."""
     intents: list[Intent] = []
+    ways = [Way("fixture", channel, channel) for channel in EXITS[Audience.ON_CALL]]
     for mode, severity, is_hand_over in product(("live", "drill"), Severity, (False, True)):
-        intents += audience.pages(
+        pages = audience.pages(
             _REFS[0],
-            ["fixture"],
+            ways,
             epoch=1,
             of="1",
             step=0,
@@ -167,10 +169,11 @@ def _to_people_on_duty(now: datetime) -> Iterator[Fixture]:
             correlation_id="fixture",
         )
         waiting = Waiting({severity.word: len(_REFS)}, now, _REFS)
-        roll_up = audience.roll_up(Stream("fixture", "crisis", mode), due_at=now, correlation_id="fixture")
-        intents.append(replace(roll_up, facts={**roll_up.facts, **waiting.facts(now)}))
+        for page in pages:
+            roll_up = audience.roll_up(page, Stream("fixture", "crisis", mode, page.place), due_at=now)
+            intents += [page, replace(roll_up, facts={**roll_up.facts, **waiting.facts(now)})]
     for notice in (*NOTICES, "something else"):
-        intents += audience.watch_notices(["fixture"], notice=notice, about="feed", noticed_at=now, cause=_CAUSE)
+        intents += audience.watch_notices(ways, notice=notice, about="feed", noticed_at=now, cause=_CAUSE)
     for intent in intents:
         yield Fixture(_said(intent), intent)
 

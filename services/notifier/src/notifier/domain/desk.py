@@ -1,18 +1,26 @@
 """Where a message is written: policy texts, templates and the directory of people, asked together."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from notifier.domain.audience import admit
 from notifier.domain.facts import known
-from notifier.domain.gate import Gate
-from notifier.domain.notification import Audience, Intent, Template, Verdict
+from notifier.domain.gate import Gate, is_thin
+from notifier.domain.notification import Audience, Channel, Intent, Template, Verdict, Way
 from notifier.domain.templates import BadTemplate, Templates, Text, Words, missing
 from notifier.domain.ticket import Ticket
 from notifier.domain.wording import SOURCE_LANGUAGE, LanguageTexts
-from shared.directory import Directory
+from shared.directory import ChannelKind, Directory, OnCallRole
 from shared.policy.model import Policy
 from shared.vocabulary import Team
+
+RESTRICTED = "channel/restricted"
+"""The recipient of what every page says to all people on duty together; no person's id has this form."""
+STANDING_IN = tuple(role for role in OnCallRole if role is not OnCallRole.OPS)
+"""Who is told in place of somebody who cannot be reached, in this order (invariant 27)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,10 @@ class Desk:
     incident_list: str
     """Where the people on duty find every open incident: an address behind a login, or words."""
     allowed: frozenset[str] | None = None
-    """Addresses, and domains with their @, that may be written to; None: every one. Outside production nobody else is."""
+    """Addresses, domains with their @, hosts with their //, that may be written to; None: every one. Outside production
+    nobody else is."""
+    restricted: Mapping[Channel, str] = field(default_factory=dict, repr=False)
+    """Where all people on duty read pages together (S4)."""
     editions: dict[str, Templates] = field(default_factory=dict)
     """By version, those that are known to be kept: the one in force, and older ones that messages under way name (HD-68)."""
 
@@ -56,6 +67,8 @@ class Desk:
         text = self.text(intent)
         facts = self.facts(intent, ticket, text.leaves_open)
         words = text.render(facts)
+        if is_thin(intent):
+            words = replace(words, body="", html=None)
         self.gate.check(intent, ticket, facts, words, text, released=released)
         return words
 
@@ -78,26 +91,69 @@ class Desk:
     def fixed_page(self, intent: Intent) -> Words:
         """What a page says whose text cannot be sent: a page is never lost (S4)."""
         facts = self.facts(intent, None)
-        return Words(f"{facts['heading']} Action needed now", f"{facts.get('call') or facts['notice']}\n")
+        body = "" if is_thin(intent) else f"{facts.get('call') or facts['notice']}\n"
+        return Words(f"{facts['heading']} Action needed now", body)
 
     def may_write_to(self, address: str) -> bool:
         """Whether this deployment writes to that address at all, whatever an event says."""
+        if self.allowed is None:
+            return True
+        if "://" in address:
+            return f"//{urlsplit(address).hostname}" in self.allowed
         written = address.casefold()
-        return self.allowed is None or bool({written, written[written.rfind("@") :]} & self.allowed)
+        return bool({written, written[written.rfind("@") :]} & self.allowed)
+
+    def ways_to(self, person: str) -> tuple[Way, ...]:
+        """Every way that rings; of somebody whom the directory does not know the one by which that comes to light."""
+        known = self.directory.find_person(person)
+        if known is None:
+            return (Way(person, Channel.EMAIL, Channel.EMAIL),)
+        return tuple(Way(person, Channel(channel.kind), name) for name, channel in known.ways.items())
+
+    def together(self) -> tuple[Way, ...]:
+        """Where all people on duty read pages together."""
+        return tuple(Way(RESTRICTED, channel, channel.value) for channel in self.restricted)
+
+    def stand_ins(self, now: datetime) -> list[str]:
+        """Everybody on duty, in the order in which they are told for somebody else (invariant 27)."""
+        people = (person.id for role in STANDING_IN for person in self.directory.on_duty(role, now))
+        return list(dict.fromkeys(people))
+
+    def on_every_channel(self, intent: Intent) -> tuple[Intent, ...]:
+        """What a team is told in its inbox, and in a line wherever else the directory says."""
+        if intent.audience is not Audience.TEAM:
+            return (intent,)
+        channels = self.directory.team_channels(_team(intent))
+        return (intent, *(replace(intent, channel=Channel(kind)) for kind in channels))
+
+    def destination(self, intent: Intent) -> str:
+        """What the address shares places, pace and pauses with: one mail server, or one URL, which the name does not tell."""
+        if intent.channel is Channel.EMAIL:
+            return Channel.EMAIL
+        address = self.address(intent, None) or intent.recipient
+        return f"{intent.channel}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
 
     def address(self, intent: Intent, ticket: Ticket | None) -> str | None:
         """Where it goes today; None when the recipient cannot be reached."""
         if intent.audience is Audience.CUSTOMER:
             return ticket.customer.email if ticket and ticket.customer else None
+        if intent.recipient == RESTRICTED:
+            return self.restricted.get(intent.channel)
         if intent.audience is Audience.ON_CALL:
             person = self.directory.find_person(intent.recipient)
-            ways = person.urgent_channels if person else ()
-            return next((way.address for way in ways if way.kind.value == intent.channel.value), None)
-        team = Team(intent.recipient.partition("/")[2])
-        of = self.directory.lead_address if intent.audience is Audience.LEAD else self.directory.team_address
-        return of(team)
+            way = person.ways.get(intent.place) if person else None
+            return way.address if way else None
+        if intent.audience is Audience.LEAD:
+            return self.directory.lead_address(_team(intent))
+        if intent.channel is Channel.EMAIL:
+            return self.directory.team_address(_team(intent))
+        return self.directory.team_channels(_team(intent)).get(ChannelKind(intent.channel))
 
     def facts(self, intent: Intent, ticket: Ticket | None, texts: LanguageTexts | None = None) -> dict[str, str]:
         """The facts that are there; which they are is the same in every language."""
         texts = texts or self.templates.edition.leaves_open[SOURCE_LANGUAGE]
         return {"list": self.incident_list} | known(intent, ticket, texts)
+
+
+def _team(intent: Intent) -> Team:
+    return Team(intent.recipient.partition("/")[2])

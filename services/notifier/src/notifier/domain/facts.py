@@ -20,6 +20,9 @@ NOTICES = {
     "feed_silent": "A source of safety signals is not heard any more. Whatever it has to say does not reach us.",
     "feed_gap": "A source of safety signals has published more than has arrived here. What is missing stands in the event.",
     "storm_started": "Far more safety incidents than usual are being opened. Each is kept and paged for.",
+    "destination_disabled": "A destination of ours says that it is gone. Nothing goes there until a person lifts that.",
+    "paging_degraded": "Pages reach nobody at the moment. Each is tried again until it does.",
+    "paging_restored": "Pages reach people again.",
     "step_empty": "A page for a safety incident found nobody on duty in a role. The next step was paged at once.",
 }
 """What is told about the watch itself, by the fact that the event states."""

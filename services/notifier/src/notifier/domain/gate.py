@@ -16,7 +16,7 @@ from itertools import product
 from urllib.parse import unquote_plus
 
 from notifier.domain.facts import INCIDENT_REF, is_drill
-from notifier.domain.notification import Audience, Intent, Template
+from notifier.domain.notification import Audience, Channel, Intent, Template
 from notifier.domain.templates import BadTemplate, Text, Words
 from notifier.domain.ticket import REPORTED, Ticket
 from shared.policy.confidentiality import Confidentiality, Exit, Matter, Reader, Value
@@ -43,6 +43,22 @@ AUDIENCES: Mapping[Template, tuple[Audience, ...]] = {
     Template.WATCH: (Audience.ON_CALL,),
 }
 """To whom each text goes."""
+EXITS: Mapping[Audience, Mapping[Channel, tuple[Exit, Exit | None]]] = {
+    Audience.CUSTOMER: {Channel.EMAIL: (Exit.CUSTOMER_MAIL, Exit.CUSTOMER_MAIL)},
+    Audience.TEAM: {
+        Channel.EMAIL: (Exit.MAIL_SUBJECT, Exit.MAIL_BODY),
+        Channel.SLACK: (Exit.SLACK_GENERAL, None),
+        Channel.WEBHOOK: (Exit.WEBHOOK, None),
+    },
+    Audience.LEAD: {Channel.EMAIL: (Exit.MAIL_SUBJECT, Exit.MAIL_BODY)},
+    Audience.ON_CALL: {
+        Channel.EMAIL: (Exit.MAIL_SUBJECT, Exit.MAIL_BODY),
+        Channel.SLACK: (Exit.SLACK_RESTRICTED, Exit.SLACK_RESTRICTED),
+        Channel.WEBHOOK: (Exit.PAGER, None),
+        Channel.APPRISE: (Exit.PAGER, None),
+    },
+}
+"""By which exits subject and body leave. Where none is named for the body, the subject is all that is said."""
 PRINTS: Mapping[str, tuple[Value, ...]] = {
     "ticket_number": (Value.TICKET_REFERENCE,),
     "reference": (Value.TICKET_REFERENCE,),
@@ -149,11 +165,8 @@ class Gate:
             BadTemplate: it prints what one of its readers must not know.
         """
         for audience in AUDIENCES[template]:
-            for matter, (exit_, names) in product(_matters(audience), _exits(text, audience)):
-                for name in sorted(names):
-                    for value in self._values(name, matter):
-                        if not self._shows(matter, value, exit_, audience):
-                            raise BadTemplate(f"{name} gives away {value} on {exit_} ({matter})")
+            for matter, channel in product(_matters(audience), EXITS[audience]):
+                self._admit(text, audience, channel, matter)
 
     def check(
         self,
@@ -171,14 +184,23 @@ class Gate:
             TextStopped: it says too much.
         """
         matter = matter_of(intent, ticket)
-        for part in self._parts(text, intent.audience, matter, facts, words):
+        if is_thin(intent) and (words.body or words.html):
+            raise TextStopped(Value.FREE_TEXT, EXITS[intent.audience][intent.channel][0])
+        for part in self._parts(text, intent, matter, facts, words):
             hidden = self._hidden(matter, part.exit, intent.audience, released)
             for value in sorted({value for name in part.prints for value in self._values(name, matter)} & hidden):
                 raise TextStopped(value, part.exit)
             named = frozenset() if Value.INCIDENT_REFERENCE in hidden else _references(facts)
             _scan(part, [(value, word) for value, word in known_values(intent, ticket) if value in hidden], named)
         if intent.audience is Audience.ON_CALL:
-            _check_page(words, drill=is_drill(intent))
+            _check_page(intent, words)
+
+    def _admit(self, text: Text, audience: Audience, channel: Channel, matter: Matter) -> None:
+        for exit_, names in zip(EXITS[audience][channel], text.prints, strict=True):
+            for name in sorted(names if exit_ else ()):
+                for value in self._values(name, matter):
+                    if exit_ and not self._shows(matter, value, exit_, audience):
+                        raise BadTemplate(f"{name} gives away {value} on {exit_} ({matter})")
 
     def _shows(self, matter: Matter, value: Value, exit_: Exit, audience: Audience, *, released: bool = False) -> bool:
         return all(self._matrix.shows(matter, value, exit_, reader, released=released) for reader in READERS[audience])
@@ -192,17 +214,19 @@ class Gate:
         return self._known_hidden[place]
 
     def _parts(
-        self, text: Text, audience: Audience, matter: Matter, facts: Mapping[str, str], words: Words
+        self, text: Text, intent: Intent, matter: Matter, facts: Mapping[str, str], words: Words
     ) -> Iterator[_Part]:
         def constants() -> Words:
             outside = {name for name in facts if _FROM_OUTSIDE.intersection(self._values(name, matter))}
             return text.render({name: "" if name in outside else fact for name, fact in facts.items()})
 
-        subject, body = _exits(text, audience)
-        yield _Part(subject[0], words.subject, lambda: constants().subject, subject[1])
-        yield _Part(body[0], words.body, lambda: constants().body, body[1])
+        (of_subject, of_body), (in_subject, in_body) = EXITS[intent.audience][intent.channel], text.prints
+        yield _Part(of_subject, words.subject, lambda: constants().subject, in_subject)
+        if of_body is None:
+            return
+        yield _Part(of_body, words.body, lambda: constants().body, in_body)
         if words.html is not None:
-            yield _Part(body[0], words.html, lambda: constants().html or "", body[1], is_html=True)
+            yield _Part(of_body, words.html, lambda: constants().html or "", in_body, is_html=True)
 
     def _values(self, name: str, matter: Matter) -> tuple[Value, ...]:
         return self._printed_in[matter].get(name, (Value.FREE_TEXT,))
@@ -232,12 +256,9 @@ def known_values(intent: Intent, ticket: Ticket | None) -> Iterator[tuple[Value,
         yield from ((Value.INCIDENT_CLASS, word) for word in (subcategory, subcategory.replace("_", " ")))
 
 
-def _exits(text: Text, audience: Audience) -> list[tuple[Exit, frozenset[str]]]:
-    """Where the subject and the body of a text leave, and what they print."""
-    subject, body = text.prints
-    if audience is Audience.CUSTOMER:
-        return [(Exit.CUSTOMER_MAIL, subject), (Exit.CUSTOMER_MAIL, body)]
-    return [(Exit.MAIL_SUBJECT, subject), (Exit.MAIL_BODY, body)]
+def is_thin(intent: Intent) -> bool:
+    """Whether its subject is all that may be said where it goes (S5)."""
+    return EXITS[intent.audience][intent.channel][1] is None
 
 
 def _matters(audience: Audience) -> tuple[Matter, ...]:
@@ -284,11 +305,14 @@ def _readings_of_html(text: str) -> Iterator[tuple[Decode, str]]:
         yield decode, decode(text)
 
 
-def _check_page(words: Words, *, drill: bool) -> None:
+def _check_page(intent: Intent, words: Words) -> None:
     """A page's subject is constants and the reference; DRILL comes first in a drill and never otherwise."""
+    drill, (of_subject, of_body) = is_drill(intent), EXITS[intent.audience][intent.channel]
     if not _PAGE_SUBJECT.fullmatch(words.subject):
-        raise TextStopped(Value.FREE_TEXT, Exit.MAIL_SUBJECT)
-    for exit_, text in ((Exit.MAIL_SUBJECT, words.subject), (Exit.MAIL_BODY, words.body)):
+        raise TextStopped(Value.FREE_TEXT, of_subject)
+    for exit_, text in ((of_subject, words.subject), (of_body, words.body)):
+        if exit_ is None:
+            continue
         if text.startswith("DRILL") is not drill or ("drill" in text.casefold()) is not drill:
             raise TextStopped(Value.DRILL_FLAG, exit_)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from notifier.domain.ticket import CLAIMS, REPORTED
 from notifier.domain.wording import Wording
@@ -39,9 +39,20 @@ class Template(StrEnum):
 
 
 class Channel(StrEnum):
-    """A way to reach somebody."""
+    """A way to reach somebody; the words are those of the directory's kinds of channels."""
 
     EMAIL = "email"
+    SLACK = "slack"
+    WEBHOOK = "webhook"
+    APPRISE = "apprise"
+
+
+class Way(NamedTuple):
+    """One way to one recipient. `name` is the channel's, with a number where the recipient has several of it."""
+
+    recipient: str
+    channel: Channel
+    name: str
 
 
 class Audience(StrEnum):
@@ -90,6 +101,8 @@ class Reason(StrEnum):
     UNRENDERABLE = "unrenderable"
     NOT_ALLOWED = "not_allowed"
     """The deployment is not production, and its recipients do not include this one."""
+    DESTINATION_DISABLED = "destination_disabled"
+    """Its address has said that it is gone; until a person lifts that, or the directory names another, nothing goes there."""
     CONFIDENTIAL = "confidential"
     """The gate stopped its text (S5)."""
 
@@ -149,6 +162,19 @@ class Intent:
     channel: Channel = Channel.EMAIL
     wording: Wording | None = None
     """From which texts it is written; None where that was not named yet: from those in force."""
+    way: str = ""
+    """The name of the recipient's way, where it is not simply the channel's."""
+    stands_in_for: str | None = None
+    """The person who could not be reached, and in whose place this one is told (invariant 27)."""
+
+    @property
+    def place(self) -> str:
+        """The name of the way it takes."""
+        return self.way or self.channel.value
+
+    def by(self, way: Way) -> Self:
+        """The same thing by another way to the same recipient."""
+        return replace(self, channel=way.channel, way=way.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +208,11 @@ class Notification:
     """A person let it go out although the ticket is a safety ticket (T3)."""
     decided_by: str | None = None
     """Who supplied its facts or released it."""
+    sent_at: datetime | None = None
+    others_asked: bool = False
+    """Since it had not reached its recipient, another way or person was looked for (invariant 27)."""
+    destination: str = Channel.EMAIL
+    """What it shares places, pace and pauses with, as known when it was made; never an address."""
 
     @classmethod
     def of(cls, notification_id: str, intent: Intent, verdict: Verdict, now: datetime) -> Self:

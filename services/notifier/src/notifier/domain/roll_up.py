@@ -1,7 +1,7 @@
 """When a page goes out by itself, and when it is said together with others (4.8).
 
-Of one lane a person gets five pages in five minutes one by one, then one roll-up at a time: lanes and modes are never mixed, so
-that a report is not buried under crises nor a live page under drills. A roll-up acknowledges nothing.
+Of one lane a person gets five pages in five minutes one by one on each way, then one roll-up at a time: lanes and modes are
+never mixed, so that a report is not buried under crises nor a live page under drills. A roll-up acknowledges nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ NAMED = 20
 
 
 class Stream(NamedTuple):
-    """What is rolled up together: one person, one lane, drills apart."""
+    """What is rolled up together: one way to one person, one lane, drills apart."""
 
     recipient: str
     lane: str
     mode: str
+    way: str = "email"
 
     @property
     def every(self) -> timedelta:

@@ -66,7 +66,9 @@ class EmailSender:
                 await self._deliver(message.recipient, mail, this_try)
         except SMTPResponseException as answer:
             final = this_try.connected and answer.code >= 500
-            return SendResult(Outcome.PERMANENT if final else Outcome.TRANSIENT, f"smtp_{answer.code}")
+            of_message = this_try.connected and answer.code != SERVICE_NOT_AVAILABLE
+            outcome = Outcome.PERMANENT if final else Outcome.TRANSIENT
+            return SendResult(outcome, f"smtp_{answer.code}", of_message=of_message)
         except TimeoutError:
             return _unanswered(this_try, "smtp_timeout")
         except (SMTPException, OSError):

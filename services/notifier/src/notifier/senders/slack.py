@@ -13,8 +13,11 @@ from notifier.senders.guarded_http import Answer, ForbiddenTarget, GuardedHttp, 
 ACCEPTED = SendResult(Outcome.ACCEPTED, "slack_ok")
 MAX_TEXT = 3_000
 """What Slack takes in one block, in characters."""
-_OUR_FAULT = frozenset({400, 401, 403, 404, 410})
-"""Statuses by which Slack says that this webhook or this text will never work."""
+BAD_REQUEST = 400
+"""How Slack says that this text will never work."""
+_GONE = frozenset({401, 403, 404, 410})
+"""How it says that this webhook will never work."""
+_OF_MESSAGE = frozenset({"invalid_payload", "invalid_blocks", "msg_too_long", "no_text", "too_many_attachments"})
 _PASSING = frozenset({"rate_limited", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "timeout"})
 
 
@@ -49,8 +52,9 @@ def compose(message: Message) -> bytes:
 
 def _meaning(answer: Answer) -> SendResult:
     if answer.status != 200:
-        outcome = Outcome.PERMANENT if answer.status in _OUR_FAULT else Outcome.TRANSIENT
-        return SendResult(outcome, f"slack_{answer.status}", answer.retry_after)
+        is_gone = answer.status in _GONE
+        outcome = Outcome.PERMANENT if is_gone or answer.status == BAD_REQUEST else Outcome.TRANSIENT
+        return SendResult(outcome, f"slack_{answer.status}", answer.retry_after, is_gone=is_gone)
     if answer.body.strip() == b"ok":
         return ACCEPTED
     try:
@@ -59,5 +63,7 @@ def _meaning(answer: Answer) -> SendResult:
         return SendResult(Outcome.TRANSIENT, "slack_unreadable")
     if isinstance(said, dict) and said.get("ok") is True:
         return ACCEPTED
-    is_passing = isinstance(said, dict) and said.get("error") in _PASSING
-    return SendResult(Outcome.TRANSIENT if is_passing else Outcome.PERMANENT, "slack_not_ok", answer.retry_after)
+    error = said.get("error") if isinstance(said, dict) else "not an answer of Slack's"
+    if error in _PASSING:
+        return SendResult(Outcome.TRANSIENT, "slack_not_ok", answer.retry_after)
+    return SendResult(Outcome.PERMANENT, "slack_not_ok", is_gone=isinstance(said, dict) and error not in _OF_MESSAGE)

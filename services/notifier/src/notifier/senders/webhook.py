@@ -43,7 +43,9 @@ class WebhookSender:
         code = f"webhook_{answer.status}"
         if 200 <= answer.status < 300:
             return SendResult(Outcome.ACCEPTED, code)
-        return SendResult(Outcome.PERMANENT if answer.status == GONE else Outcome.TRANSIENT, code, answer.retry_after)
+        if answer.status == GONE:
+            return SendResult(Outcome.PERMANENT, code, is_gone=True)
+        return SendResult(Outcome.TRANSIENT, code, answer.retry_after)
 
     async def close(self) -> None:
         await self._http.close()
