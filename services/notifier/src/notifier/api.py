@@ -31,9 +31,13 @@ class Shown(BaseModel):
     ticket_id: str | None
     incident_ref: str | None
     channel: str
+    way: str
+    """The channel, with a number where the recipient has several of it."""
     audience: str
     recipient: str
     """A reference: `requester`, `team/legal`, a person's id; never an address."""
+    stands_in_for: str | None
+    """The person who could not be reached, and in whose place this one is told."""
     template: str
     edition: str | None
     """The version of the texts that it is written from."""
@@ -58,8 +62,10 @@ class Shown(BaseModel):
             ticket_id=intent.ticket_id,
             incident_ref=intent.incident_ref,
             channel=intent.channel,
+            way=intent.place,
             audience=intent.audience,
             recipient=intent.recipient,
+            stands_in_for=intent.stands_in_for,
             template=intent.template,
             edition=wording.edition if wording else None,
             language=wording.language if wording else None,
