@@ -161,7 +161,7 @@ def test_no_value_becomes_markup_or_is_expanded(template: Template, attack: str)
     assert in_body(f"x {attack} x") in body
 
 
-@pytest.mark.parametrize("template", PLAIN_ONLY)
+@pytest.mark.parametrize("template", sorted(PLAIN_ONLY))
 def test_what_wakes_somebody_has_no_html(template: Template) -> None:
     assert TEMPLATES.text(template, "en").render(dict.fromkeys(PLACEHOLDERS[template], "x")).html is None
 

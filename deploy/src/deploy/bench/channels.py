@@ -1,8 +1,8 @@
 """`make bench-channels`: what one destination in trouble takes from the others, with tables, senders and loop as in the service.
 
 Real HTTP servers on loopback, in a process of their own: one that takes everything, one that asks for time, one that never
-answers, and a port where nobody listens. The figure is the ratio to the same work without trouble in the same run; of several rounds the
-best counts, since what else the machine does only takes away.
+answers, and a port where nobody listens. The figure is the ratio to the same work without trouble in the same run; of several
+rounds the best counts, since what else the machine does only takes away.
 """
 
 import argparse
