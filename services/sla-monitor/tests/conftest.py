@@ -21,6 +21,7 @@ from shared.events.sla import SlaEvent
 from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import unpack_headers
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.business_time import Calendar, compile_calendar, load_calendar
 from shared.policy.load import load_policy
 from shared.policy.model import CalendarPolicy, Policy
 from shared.runtime.database import Database
@@ -28,13 +29,12 @@ from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
 from shared.vocabulary import CATEGORY_OF, Level, Milestone, Subcategory, Tier
 from sla_monitor.app import SUBSCRIPTIONS, build
-from sla_monitor.domain.business_time import Calendar, compile_calendar
 from sla_monitor.domain.clock import Care, Clock, Decided, Fact, FactKind, care_of
 from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Creation, Ticket
 from sla_monitor.handlers import settle
-from sla_monitor.settings import SlaMonitorSettings, load_calendar
+from sla_monitor.settings import SlaMonitorSettings
 from sla_monitor.store import Rulebook, SlaUnit
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -13,10 +13,10 @@ import clock_oracle as oracle
 import pytest
 from random_tickets import random_case, random_world
 
+from shared.policy.business_time import Calendar, compile_calendar
 from shared.policy.load import load_policy
 from shared.policy.model import CalendarPolicy, Clocks, Target, Targets
 from shared.vocabulary import Category, ClockState, Level, Subcategory, Team, Tier
-from sla_monitor.domain.business_time import Calendar, compile_calendar
 from sla_monitor.domain.clock import Decided, Fact, FactKind, Turn, care_of, fold
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Ticket

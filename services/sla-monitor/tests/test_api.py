@@ -14,10 +14,10 @@ from shared.events.ticket import (
     TicketStatusChanged,
     TicketTierChanged,
 )
+from shared.policy.business_time import load_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy, Policy
 from shared.testing.builders import ticket_data, wire
 from sla_monitor.domain.targets import Rules
-from sla_monitor.settings import load_calendar
 
 Service = Any
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from shared.policy.business_time import Calendar, CalendarRefused, OutsideHorizon, compile_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy, Window
-from sla_monitor.domain.business_time import Calendar, CalendarRefused, OutsideHorizon, compile_calendar
 
 Calendars = dict[str, Calendar]
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -110,6 +110,23 @@ def test_close_of_business(created: str, same_day: str, next_business_day: str, 
     calendar = calendars["CAL-DE"]
     assert calendar.close_of_business(berlin(created)) == berlin(same_day)
     assert calendar.close_of_business(berlin(created), business_days_later=1) == berlin(next_business_day)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "instant", "opening"),
+    [
+        ("CAL-08-18", "2026-03-07 23:00", "2026-03-09 08:00"),
+        ("CAL-08-18", "2026-03-09 07:59", "2026-03-09 08:00"),
+        ("CAL-08-18", "2026-03-09 08:00", "2026-03-09 08:00"),
+        ("CAL-08-18", "2026-03-09 17:59", "2026-03-09 17:59"),
+        ("CAL-08-18", "2026-03-09 18:00", "2026-03-10 08:00"),
+        ("CAL-LUNCH", "2026-03-09 12:30", "2026-03-09 13:00"),
+        ("CAL-DE", "2026-04-03 10:00", "2026-04-07 09:00"),
+    ],
+)
+def test_the_next_opening(calendar: str, instant: str, opening: str, calendars: Calendars) -> None:
+    """HD-45: the instant itself where it counts; closing time is closed already (L3, T6)."""
+    assert calendars[calendar].next_open(berlin(instant)) == berlin(opening)
 
 
 def test_lunch_does_not_end_the_business_day_and_midnight_does_not_end_a_shift(calendars: Calendars) -> None:

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from shared.policy.business_time import Calendar, CalendarRefused, compile_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy
-from sla_monitor.domain.business_time import Calendar, CalendarRefused, compile_calendar
 
 YEARS = range(2025, 2029)
 DAY = timedelta(hours=8)

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.policy.business_time import Calendar, OutsideHorizon, Segment, compile_calendar, load_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy
-from sla_monitor.domain.business_time import Calendar, OutsideHorizon, Segment, compile_calendar
-from sla_monitor.settings import load_calendar
 
 BERLIN = ZoneInfo("Europe/Berlin")
 YEARS = range(2025, 2029)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.policy.business_time import Calendar
 from shared.vocabulary import ClockState, Milestone, Subcategory, Tier, Unit
-from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.clock import Care, FactKind
 from sla_monitor.domain.targets import Rules
 

@@ -11,11 +11,11 @@ import pytest
 
 from shared.events.sla import SlaBreached, SlaClockStarted, SlaFulfilledLate, SlaResumed
 from shared.events.ticket import TicketMessageAdded, TicketStatusChanged
+from shared.policy.business_time import compile_calendar
 from shared.policy.load import load_policy
 from shared.policy.public_holidays import public_holidays
 from shared.testing.builders import ticket_data, wire
 from shared.vocabulary import Milestone
-from sla_monitor.domain.business_time import compile_calendar
 from sla_monitor.domain.targets import Rules
 from sla_monitor.store import ClockedTickets, Rulebook
 from sla_monitor.timers import look_at_what_is_due

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from shared.policy.business_time import compile_calendar
 from shared.policy.model import CalendarPolicy, Target
 from shared.vocabulary import ClockState, Level, Milestone, Subcategory, Tier, Unit
-from sla_monitor.domain.business_time import compile_calendar
 from sla_monitor.domain.clock import Care, FactKind, Turn
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.what_if import Effects, retarget_to

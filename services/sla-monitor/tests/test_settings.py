@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from structlog.testing import capture_logs
 
+from shared.policy.business_time import Calendar, CalendarRefused, load_calendar
 from shared.policy.model import CalendarPolicy, Policy
-from sla_monitor.domain.business_time import Calendar, CalendarRefused
 from sla_monitor.domain.targets import Rules
-from sla_monitor.settings import SlaMonitorSettings, load_calendar
+from sla_monitor.settings import SlaMonitorSettings
 
 NEW_YORK = ZoneInfo("America/New_York")
 

@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 )
 from pydantic import TypeAdapter
 
+from shared.policy.business_time import Calendar
 from shared.policy.model import Policy
 from shared.vocabulary import CATEGORY_OF, Level, Subcategory, Tier
-from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.clock import Care, Clock, Decided, Fact, FactKind, Turn, care_of
 from sla_monitor.domain.notices import Notice
 from sla_monitor.domain.plan import Plan, catch_up, micros

@@ -20,6 +20,7 @@ from test_against_oracle import fact_of
 from shared.events.envelope import SAFETY_BRIDGE, rfc3339
 from shared.events.sla import SlaCancelled, SlaClockStarted, SlaEvent, SlaRetargeted, SlaWarning
 from shared.events.ticket import TicketMessageAdded, TicketResolved, TicketRestricted, TicketStatusChanged
+from shared.policy.business_time import load_calendar
 from shared.policy.draft import drafted
 from shared.policy.load import load_policy
 from shared.testing.builders import AT, ticket_data, wire
@@ -29,7 +30,6 @@ from sla_monitor.domain.clock import FactKind
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Ticket
 from sla_monitor.handlers import settle, what_if
-from sla_monitor.settings import load_calendar
 
 Service = Any
 HOUR = timedelta(hours=1)

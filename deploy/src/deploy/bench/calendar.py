@@ -23,8 +23,8 @@ from businesstimedelta import BusinessTimeDelta, HolidayRule, LunchTimeRule, Rul
 from rich.console import Console
 from rich.table import Table
 
+from shared.policy.business_time import Calendar, compile_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy
-from sla_monitor.domain.business_time import Calendar, compile_calendar
 
 YEARS = range(2025, 2029)
 PATIENCE_SECONDS = 2.0

@@ -29,6 +29,7 @@ from rich.table import Table
 
 from deploy.provider import provide_engines
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.business_time import load_calendar
 from shared.policy.load import load_policy
 from shared.runtime.database import Database
 from shared.runtime.migrate import migrate
@@ -38,7 +39,6 @@ from sla_monitor.domain.clock import Decided, Fact, FactKind, care_of
 from sla_monitor.domain.targets import Rules
 from sla_monitor.domain.ticket import Ticket
 from sla_monitor.handlers import settle
-from sla_monitor.settings import load_calendar
 from sla_monitor.store import KeptRules, Rulebook, SlaUnit
 from sla_monitor.timers import Deadlines
 

@@ -19,9 +19,9 @@ from shared.events.sla import SlaBreached, SlaEvent, SlaWarning
 from shared.events.ticket import TicketClosed
 from shared.events.topics import Lane
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.policy.business_time import Calendar
 from shared.policy.model import Clocks
 from shared.runtime.database import Connection, Database
-from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.plan import Course, Deadline, Plan, catch_up
 from sla_monitor.domain.targets import Rules, RulesKey
 from sla_monitor.domain.ticket import Outlook, Ticket

@@ -24,11 +24,11 @@ from shared.events.ticket import (
     TicketStatusChanged,
 )
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.business_time import Calendar
 from shared.policy.model import Policy
 from shared.runtime.database import Database
 from shared.testing.builders import AT, UPSTREAM, ticket_data, wire
 from shared.testing.time import FakeNow
-from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.quality import Figure, Standards
 from sla_monitor.quality.app import SUBSCRIPTIONS
 from sla_monitor.quality.handlers import concerns, settle

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from shared.policy.business_time import SegmentKind
 from shared.vocabulary import ClockState, Milestone
-from sla_monitor.domain.business_time import SegmentKind
 from sla_monitor.domain.clock import Change, Clock, Fact, Turn
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared.policy.business_time import Calendar
 from shared.policy.model import Policy
 from shared.vocabulary import Category, Check, Criterion, Level, Subcategory, Team, Tier, Verdict
-from sla_monitor.domain.business_time import Calendar
 from sla_monitor.domain.clock import Care, care_of
 
 FIRST_CONTACT_BUSINESS_DAYS = 3

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
+from shared.policy.business_time import Calendar
 from shared.policy.model import Clocks, Policy, Target, Targets
 from shared.vocabulary import Milestone, Subcategory, Tier, Unit
-from sla_monitor.domain.business_time import Calendar
 
 _CLAUSE_OF_UNIT = {
     Unit.MINUTES: "L2",

@@ -18,16 +18,15 @@ import structlog
 from shared.errors import Refusal, TransientFailure
 from shared.events.envelope import derived_id
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.policy.business_time import CalendarRefused, load_calendar
 from shared.policy.calendar_check import PLACE, Weight, check_calendar
 from shared.policy.draft import UnreadableDraft, drafted, replaced
 from shared.policy.model import Policy
 from shared.runtime.elsewhere import elsewhere
 from shared.runtime.now import Now
-from sla_monitor.domain.business_time import CalendarRefused
 from sla_monitor.domain.targets import Rules, RulesKey
 from sla_monitor.domain.what_if import Effects, retarget_to
 from sla_monitor.handlers import settle
-from sla_monitor.settings import load_calendar
 from sla_monitor.store import ClockedTickets, KeptRules, SlaUnit, read_ticket
 
 DEADLINE_SECONDS = 120.0

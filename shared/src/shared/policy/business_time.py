@@ -20,8 +20,9 @@ from operator import sub
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared.policy.calendar_check import Weight, check_calendar
 from shared.policy.model import WEEKDAYS, CalendarPolicy, Window
-from shared.policy.public_holidays import HORIZON
+from shared.policy.public_holidays import HORIZON, public_holidays
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
@@ -124,6 +125,18 @@ class Calendar:
         if end <= start:
             return _NOTHING
         return self._position(end) - self._position(start)
+
+    def next_open(self, instant: datetime) -> datetime:
+        """The instant itself where it counts, else the next opening (T6).
+
+        Raises:
+            OutsideHorizon: as for `add`.
+        """
+        instant = self._inside(instant)
+        segment = bisect_right(self._closes, instant)
+        if segment == len(self._opens):
+            raise OutsideHorizon(self.name)
+        return max(instant, self._opens[segment])
 
     def close_of_business(self, instant: datetime, *, business_days_later: int = 0) -> datetime:
         """Close of the business day on which counting from `instant` starts, or of a later one (L4).
@@ -293,6 +306,17 @@ class Calendar:
             at, number = until, number + 1
         if at < end:
             yield Segment(at, end, otherwise)
+
+
+def load_calendar(policy: CalendarPolicy) -> Calendar:
+    """The policy's calendar with the public holidays of its country, observed days included (L2).
+
+    Raises:
+        CalendarRefused: it contradicts itself, or nobody knows the holidays of its country; all errors are told (L3).
+    """
+    if errors := [str(finding) for finding in check_calendar(policy) if finding.weight is Weight.ERROR]:
+        raise CalendarRefused(f"{policy.id}: " + "; ".join(errors))
+    return compile_calendar(policy, public_holidays(policy.holidays).days if policy.holidays else {})
 
 
 def compile_calendar(
