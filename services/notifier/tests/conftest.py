@@ -14,6 +14,7 @@ from notifier_replica import Replica
 from notifier.app import SUBSCRIPTIONS, read_edition
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
+from notifier.domain.hours import Hours
 from notifier.domain.notification import Notification
 from notifier.domain.templates import Templates, Words
 from notifier.handlers import SAFETY_BRIDGE
@@ -53,8 +54,8 @@ class Say:
             TicketCreated, ticket_data("created", ticket_id, **({"requester": REQUESTER, "ip": IP} | data))
         )
 
-    def resolved(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
-        return self._say(TicketResolved, ticket_data("resolved", ticket_id, **data))
+    def resolved(self, ticket_id: str = "T-1", *, at: datetime = at, **data: Any) -> Received[Any]:
+        return self._say(TicketResolved, ticket_data("resolved", ticket_id, **data), occurred_at=at)
 
     def reopened(self, ticket_id: str = "T-1", *, at: datetime = at) -> Received[Any]:
         return self._say(TicketReopened, ticket_data("reopened", ticket_id), occurred_at=at)
@@ -101,6 +102,10 @@ class Say:
 
     def warned(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
         return self._say(SlaWarning, self._clock(ticket_id) | {"threshold": 0.75} | data)
+
+    def moved(self, event_class: type[Event], ticket_id: str = "T-1", **data: Any) -> Received[Any]:
+        """Something else happened to the clock."""
+        return self._say(event_class, self._clock(ticket_id) | data)
 
     def breached(self, ticket_id: str = "T-1", **data: Any) -> Received[Any]:
         return self._say(SlaBreached, self._clock(ticket_id) | data)
@@ -256,8 +261,8 @@ def desk() -> Desk:
         if team is not Team.CHILD_SAFETY_AGENT
     }
     directory = Directory.from_yaml(yaml.safe_dump({"teams": teams, "on_call": people}))
-    templates = Templates(read_edition(policy))
-    return Desk(policy, templates, Gate(load_confidentiality()), directory, "https://incidents.example/open")
+    templates, gate = Templates(read_edition(policy)), Gate(load_confidentiality())
+    return Desk(policy, templates, gate, directory, "https://incidents.example/open", Hours.of(policy))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from notifier.domain.notification import Channel, Notification
 from notifier.domain.retry import Outcome, SendResult
 from notifier.senders import Message
 from notifier.senders.destinations import Allowance, Channels, Destinations
-from notifier.store import NotifierUnit, of_ticket
+from notifier.store import NotifierUnit, Sought, listed
 from notifier.timers import Deliveries
 from shared.events.envelope import Received
 from shared.messaging.unit_of_work import UnitsOfWork
@@ -114,7 +114,7 @@ class Replica:
 
     async def notifications(self, ticket_id: str = "T-1") -> list[Notification]:
         async with self.units.database.connection() as connection:
-            return await of_ticket(connection, ticket_id, limit=100)
+            return await listed(connection, Sought(ticket_id=ticket_id), limit=100)
 
     async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
         return {one.intent.template: one.state.value for one in await self.notifications(ticket_id)}

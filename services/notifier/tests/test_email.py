@@ -65,6 +65,7 @@ async def test_a_mail_arrives_as_it_was_written(room, sender: EmailSender) -> No
         "In-Reply-To": "<ticket-thread@storytailor.example>",
         "References": "<ticket-thread@storytailor.example>",
         "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
         "Content-Type": 'text/plain; charset="utf-8"',
         "Content-Transfer-Encoding": "quoted-printable",
         "MIME-Version": "1.0",

@@ -73,7 +73,12 @@ def an_intent(audience: Audience, **fields: Any) -> Intent:
         "recipient": "somebody",
         "template": TEXT_FOR[audience],
         "clauses": (),
-        "facts": {"team": "safety", "milestone": "resolution", "due_at": "2026-03-03 15:00 UTC"},
+        "facts": {
+            "team": "safety",
+            "milestone": "resolution",
+            "due_at": "2026-03-03 15:00 UTC",
+            "targets": "Ticket N-4712: resolution, 75% used, due 2026-03-03 15:00 UTC",
+        },
         "ticket_id": "T-4711",
     }
     if audience is Audience.ON_CALL:

@@ -44,7 +44,7 @@ def test_a_person_gets_few_messages_however_pages_come(pauses: list[int], lane: 
         if pace.roll_up_at is None:
             one_by_one.append(now)
         else:
-            assert now <= pace.roll_up_at <= now + pace.stream.every
+            assert now <= pace.roll_up_at <= now + pace.stream.rate.every
     assert one_by_one[0] == START + timedelta(seconds=pauses[0])
     for at in one_by_one:
         assert sum(at - ONE_BY_ONE_WITHIN < other <= at for other in one_by_one) <= ONE_BY_ONE

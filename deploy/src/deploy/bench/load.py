@@ -35,7 +35,7 @@ def ticket(number: int, run: str, *, with_category: bool = True) -> dict[str, ob
             "body": "Please send me the invoice of this month once more. " * 6,
             "channel": "web",
             "tier": "premium",
-            "requester": {"id": f"u-{number}", "name": "Ada", "email": "ada@customers.example"},
+            "requester": {"id": f"u-{number}", "name": "Ada", "email": f"u-{number}@customers.example"},
             **category,
         },
     }

@@ -130,11 +130,11 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
         incident_ref: Annotated[Identifier | None, Query()] = None,
     ) -> NotificationList:
         """Everything that somebody was or should be told about a ticket, or about an incident, oldest first."""
-        if (about := ticket_id or incident_ref) is None:
+        if ticket_id is None and incident_ref is None:
             raise Problem(422, errors=[{"pointer": "/ticket_id", "detail": "either ticket_id or incident_ref"}])
-        of = store.of_ticket if ticket_id else store.of_incident
         async with units.database.connection() as connection:
-            found = await of(connection, about, limit=MOST_OF_A_TICKET)
+            sought = store.Sought(ticket_id=ticket_id, incident_ref=incident_ref)
+            found = await store.listed(connection, sought, limit=MOST_OF_A_TICKET)
         return NotificationList(notifications=_shown(found))
 
     @routes.get("/held", dependencies=[reads])

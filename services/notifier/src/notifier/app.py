@@ -13,10 +13,12 @@ from notifier.api import notification_routes
 from notifier.domain.check import faults_of
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
+from notifier.domain.hours import Hours
 from notifier.domain.notification import Channel
 from notifier.domain.templates import Templates
 from notifier.domain.wording import SOURCE_LANGUAGE, Edition
 from notifier.handlers import (
+    on_clock_moved,
     on_incident_acknowledged,
     on_page_requested,
     on_routing_assigned,
@@ -53,7 +55,17 @@ from shared.events.safety import (
     SafetyStepEmpty,
     SafetyStormStarted,
 )
-from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
+from shared.events.sla import (
+    SlaBreached,
+    SlaCancelled,
+    SlaCorrected,
+    SlaFulfilledLate,
+    SlaMet,
+    SlaPaused,
+    SlaResumed,
+    SlaRetargeted,
+    SlaWarning,
+)
 from shared.events.ticket import (
     TicketClosed,
     TicketCreated,
@@ -107,6 +119,7 @@ SUBSCRIPTIONS: Mapping[type[Event], Callable[[Received[Any], NotifierUnit], None
     SlaWarning: on_sla_warning,
     SlaBreached: on_sla_breached,
     SlaCorrected: on_sla_corrected,
+    **dict.fromkeys((SlaMet, SlaFulfilledLate, SlaCancelled, SlaPaused, SlaResumed, SlaRetargeted), on_clock_moved),
     SafetyPageRequested: on_page_requested,
     SafetyIncidentAcknowledged: on_incident_acknowledged,
     **dict.fromkeys((SafetyFeedSilent, SafetyFeedGap, SafetyStormStarted, SafetyStepEmpty), on_watch_event),
@@ -130,6 +143,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
         Gate(load_confidentiality()),
         directory.directory,
         settings.incident_list,
+        Hours.of(policy),
         settings.allowed(),
         settings.restricted(),
     )

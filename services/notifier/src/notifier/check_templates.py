@@ -7,6 +7,7 @@ from notifier.app import read_edition
 from notifier.domain.check import faults_of, fixtures
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
+from notifier.domain.hours import Hours
 from notifier.domain.templates import Templates
 from shared.directory import Directory, TeamContact
 from shared.policy.confidentiality import load_confidentiality
@@ -20,7 +21,7 @@ def main() -> int:
     policy = load_policy(Path(sys.argv[1]).read_text() if sys.argv[1:] else None)
     templates = Templates(read_edition(policy))
     directory = Directory(teams=dict.fromkeys(Team, TeamContact(address="team@example.com", lead="lead@example.com")))
-    desk = Desk(policy, templates, Gate(load_confidentiality()), directory, "the incident list")
+    desk = Desk(policy, templates, Gate(load_confidentiality()), directory, "the incident list", Hours.of(policy))
     faults = [str(fault) for fault in faults_of(desk, machine_now())]
     texts = sum(map(len, templates.edition.texts.values()))
     shown = len(fixtures(policy, machine_now()))

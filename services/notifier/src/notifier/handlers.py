@@ -21,8 +21,8 @@ from notifier.domain.notification import (
     Way,
 )
 from notifier.domain.retry import may_reach
-from notifier.domain.roll_up import Stream
-from notifier.domain.ticket import Cause, Customer, Occasion, Routing, Ticket, Trigger
+from notifier.domain.roll_up import LIVE, WARNINGS, Stream
+from notifier.domain.ticket import RESOLVED_AT, Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
 from shared.errors import UnknownTicket
 from shared.events.envelope import SAFETY_BRIDGE, Event, Received, derived_id
@@ -40,7 +40,7 @@ from shared.events.notification import (
 )
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import HAND_OVER, SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
-from shared.events.sla import SlaBreached, SlaCorrected, SlaWarning
+from shared.events.sla import SlaBreached, SlaCorrected, SlaEvent, SlaWarning
 from shared.events.ticket import (
     PersonKind,
     TicketClosed,
@@ -50,7 +50,7 @@ from shared.events.ticket import (
     TicketResolved,
     TicketRestricted,
 )
-from shared.vocabulary import Hint, Team
+from shared.vocabulary import Hint
 
 ACKNOWLEDGED = "acknowledged"
 """How the handling of an incident stands once every role that has to has acknowledged it."""
@@ -93,7 +93,7 @@ def on_ticket_resolved(message: Received[TicketResolved], unit: NotifierUnit) ->
     event = message.event
     before = _created(event.ticket_id, unit)
     _supersede_resolution(event.ticket_id, unit)
-    facts = {"resolution_details": event.summary}
+    facts = {"resolution_details": event.summary, RESOLVED_AT: message.occurred_at.isoformat()}
     if event.by.kind is PersonKind.AGENT and event.by.name:
         facts["agent_name"] = event.by.name
     held = [one for one in unit.notifications.open_of(event.ticket_id) if one.reason == Reason.MISSING_FACTS]
@@ -179,26 +179,41 @@ def on_routing_refused(message: Received[RoutingRefused], unit: NotifierUnit) ->
 
 
 def on_sla_warning(message: Received[SlaWarning], unit: NotifierUnit) -> None:
-    """The team is told that a target is coming near (L10)."""
+    """The team is told that a target is coming near (L10): by itself, or with others where there are many, and together at the
+    next opening where it comes outside the notify hours (T6).
+    """
     event = message.event
+    on_clock_moved(message, unit)
     ticket = unit.tickets.get(event.ticket_id)
     share = event.elapsed_share if event.threshold is None else event.threshold
     alarm = Alarm(event.milestone, event.cycle, message.id, share)
     cause = _cause(message, message.id)
-    _tell(
-        audience.warned(ticket, _team_of(ticket, unit), alarm, due_at=event.due_at, share=share, cause=cause),
-        ticket,
-        unit,
-    )
+    told = audience.warned(ticket, unit.team_of(ticket), alarm, due_at=event.due_at, share=share, cause=cause)
+    for intent in (one for each in told for one in unit.desk.on_every_channel(each)):
+        verdict = unit.desk.verdict(intent, ticket, now=unit.now)
+        warning = _decided(intent, ticket, verdict, unit)
+        if verdict == GO and unit.notifications.find(warning.id) is None:
+            warning = _paced(warning, unit)
+        _add(warning, unit)
+
+
+def on_clock_moved(message: Received[SlaEvent], unit: NotifierUnit) -> None:
+    """A warning that has not gone out has nothing to say any more once more is told of its clock (L10, T6)."""
+    event = message.event
+    for notification in unit.notifications.open_of(event.ticket_id):
+        alarm = notification.intent.alarm
+        if audience.is_warning_of(alarm, event.milestone, event.cycle) and alarm.event_id != message.id:
+            _change(notification.superseded(Reason.OUTDATED), unit)
 
 
 def on_sla_breached(message: Received[SlaBreached], unit: NotifierUnit) -> None:
     """Team and lead are told at once that a target was missed (T6)."""
     event = message.event
+    on_clock_moved(message, unit)
     ticket = unit.tickets.get(event.ticket_id)
     cause = _cause(message, message.id)
     alarm = Alarm(event.milestone, event.cycle, message.id)
-    _tell(audience.breached(ticket, _team_of(ticket, unit), alarm, due_at=event.due_at, cause=cause), ticket, unit)
+    _tell(audience.breached(ticket, unit.team_of(ticket), alarm, due_at=event.due_at, cause=cause), ticket, unit)
 
 
 def on_sla_corrected(message: Received[SlaCorrected], unit: NotifierUnit) -> None:
@@ -283,7 +298,7 @@ def stand_in_candidates(page: Notification, unit: NotifierUnit) -> dict[str, tup
 
 def pages_on(ways: Iterable[Way], page: Notification) -> list[str]:
     """The ids that the page has on these ways: each person has one on each, whoever is told in whose place."""
-    return [_id_of(audience.redirected(page.intent, way)) for way in ways]
+    return [id_of(audience.redirected(page.intent, way)) for way in ways]
 
 
 def on_unreached(page: Notification, unit: NotifierUnit) -> None:
@@ -371,6 +386,30 @@ def release(notification: Notification, by: str, unit: NotifierUnit) -> Notifica
     return _look_again(released, unit)
 
 
+def ask_later(text: Notification, unit: NotifierUnit) -> None:
+    """Once the text of a resolution has gone out, its customer is asked later whether the matter is solved (T5)."""
+    rule = unit.desk.policy.notices.follow_up
+    intent = audience.follow_up(text.intent)
+    if intent is None or not rule.enabled or unit.notifications.find(id_of(intent)) is not None:
+        return
+    ticket = unit.tickets.get(text.intent.ticket_id or "")
+    verdict = unit.desk.verdict(intent, ticket, now=unit.now)
+    if verdict == GO:
+        at = unit.desk.hours.after_business_days(unit.now, rule.after_business_days)
+        _add(replace(_decided(intent, ticket, verdict, unit), next_look_at=at), unit)
+
+
+def tell_of_loop(notification: Notification, ticket: Ticket, unit: NotifierUnit) -> None:
+    """Those who triage are told that its requester gets no more messages by themselves for a while (HD-63)."""
+    cause = Cause(notification.id, notification.intent.correlation_id)
+    _tell(audience.loop_cut(ticket, unit.desk.policy.routing.triage.team, cause), ticket, unit)
+
+
+def id_of(intent: Intent) -> str:
+    """The id of the one notification of this intent."""
+    return derived_id("notifier", intent.place, *intent.identity)
+
+
 def announce(notification: Notification, unit: NotifierUnit, *, late_by: timedelta | None = None) -> None:
     """Say on `support.notification.v1` what has become of it: codes and references only (S5)."""
     intent = notification.intent
@@ -413,7 +452,7 @@ def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None
 
 def _decided(intent: Intent, ticket: Ticket | None, verdict: Verdict, unit: NotifierUnit) -> Notification:
     """What was decided, and in which words it is told (HD-67, HD-68)."""
-    return Notification.of(_id_of(intent), unit.desk.worded(intent, ticket), verdict, unit.now)
+    return Notification.of(id_of(intent), unit.desk.worded(intent, ticket), verdict, unit.now)
 
 
 def _notice(notice: str, about: str, roles: Iterable[str], at: datetime, cause: Cause, unit: NotifierUnit) -> None:
@@ -424,22 +463,28 @@ def _notice(notice: str, about: str, roles: Iterable[str], at: datetime, cause: 
         _add(_decided(intent, None, verdict, unit), unit)
 
 
-def streams_of(page: Notification, ways: Iterable[Way]) -> list[Stream]:
-    """What is counted of a page on these ways; a notice about the watch is never one of too many."""
-    if page.intent.template is not Template.PAGE:
-        return []
-    facts = page.intent.facts
-    return [Stream(way.recipient, facts["lane"], facts["mode"], way.name) for way in ways]
+def streams_of(message: Notification, ways: Iterable[Way]) -> list[Stream]:
+    """What is counted of a page or a warning on these ways; nothing else is one of too many."""
+    facts = message.intent.facts
+    match message.intent.template:
+        case Template.PAGE:
+            lane, mode = facts["lane"], facts["mode"]
+        case Template.SLA_WARNING:
+            lane, mode = WARNINGS, LIVE
+        case _:
+            return []
+    return [Stream(way.recipient, lane, mode, way.name) for way in ways]
 
 
 def _paced(page: Notification, unit: NotifierUnit) -> Notification:
-    """The page, to go out by itself or with the roll-up of its stream, which is made with its first page (4.8)."""
+    """The message, to go out by itself or with the roll-up of its stream, which is made with the first that waits (4.8)."""
     streams = streams_of(page, [Way(page.intent.recipient, page.intent.channel, page.intent.place)])
     if not streams:
         return page
     stream = streams[0]
     before = unit.paces.get(stream)
-    pace = before.paged(unit.now)
+    opening = unit.desk.hours.opening(page.intent.template, unit.now)
+    pace = before.paged(unit.now) if opening <= unit.now else before.put_off(opening)
     unit.paces.save(pace)
     if pace.roll_up_at is None:
         return page
@@ -499,14 +544,6 @@ def _moved(event: RoutingEscalated | RoutingDeescalated, unit: NotifierUnit) -> 
     if event.category is not None:
         routing = replace(routing, category=event.category, subcategory=event.subcategory)
     return replace(ticket, routing=routing, also_notified=event.also_notified)
-
-
-def _team_of(ticket: Ticket, unit: NotifierUnit) -> Team:
-    return ticket.routing.people if ticket.routing else unit.desk.policy.routing.triage.team
-
-
-def _id_of(intent: Intent) -> str:
-    return derived_id("notifier", intent.place, *intent.identity)
 
 
 def _cause(message: Received[Event], cause_id: str) -> Cause:

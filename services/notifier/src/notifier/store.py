@@ -5,6 +5,7 @@ All are read back whole, so each is one document with the few columns that SQL h
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 
@@ -12,19 +13,21 @@ import structlog
 from pydantic import TypeAdapter
 
 from notifier.domain.desk import Desk
-from notifier.domain.notification import OPEN, Channel, Notification, Way
-from notifier.domain.roll_up import NAMED, Pace, Stream, Waiting
+from notifier.domain.notification import OPEN, Audience, Channel, Notification, State, Way
+from notifier.domain.roll_up import LIVE, NAMED, WARNINGS, Pace, Stream, Waiting
 from notifier.domain.templates import Templates
 from notifier.domain.ticket import Ticket
 from notifier.domain.wording import Edition
 from shared.directory import Person
 from shared.errors import TransientFailure
 from shared.events.envelope import Event, Received
+from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated
 from shared.events.safety import HAND_OVER, SafetyIncidentAcknowledged, SafetyPageRequested, WatchEvent
-from shared.events.sla import SlaCorrected
+from shared.events.sla import SlaBreached, SlaCorrected, SlaEvent, SlaWarning
 from shared.events.ticket import PersonKind, TicketClosed, TicketMessageAdded, TicketReopened, TicketResolved
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.database import Connection
+from shared.vocabulary import Team
 
 _TICKET = TypeAdapter(Ticket)
 _NOTIFICATION = TypeAdapter(Notification)
@@ -74,12 +77,20 @@ _NAMED = """
 select incident_ref from notification where rolled_up_in = $1 and state = 'queued' and incident_ref is not null
 order by created_at, incident_ref limit $2
 """
+_WARNINGS = """
+with waiting as (
+    select id, document, (convert_from(document, 'utf8')::json #>> '{intent,valid_until}')::timestamptz as due_at
+    from notification where rolled_up_in = $1 and state = 'queued'
+)
+select document, count(*) over () as waiting from waiting where due_at > $2 order by due_at, id limit $3
+"""
 _ROLL_UP = """
 update notification set next_look_at = $2 where rolled_up_in = $1 and state = 'queued'
 """
 _COVERED = """
-select document from notification where rolled_up_in is not null and state = 'queued' and next_look_at is not null
-order by next_look_at limit $1 for update skip locked
+select document from notification
+where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at is not null
+order by next_look_at limit $2 for update skip locked
 """
 _READ = "select document from notification where id = any($1)"
 _LOCK = "select document from notification where id = any($1) order by id for update"
@@ -99,9 +110,10 @@ order by next_look_at limit $3
 """
 _ADD = """
 insert into notification
-    (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document, rolled_up_in, channel, destination)
+    (id, urgent, state, reason, next_look_at, ticket_id, incident_ref, created_at, document, rolled_up_in, channel, destination,
+     audience)
 select * from unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bytea[], $10::text[], $11::text[], $12::text[])
+                     $8::timestamptz[], $9::bytea[], $10::text[], $11::text[], $12::text[], $13::text[])
 on conflict (id) do nothing
 """
 _CHANGE = """
@@ -111,8 +123,7 @@ from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], 
      as new (id, state, reason, next_look_at, document, destination, sent_at, others_asked)
 where n.id = new.id
 """
-_OF_TICKET = "select document from notification where ticket_id = $1 order by created_at, id limit $2"
-_OF_INCIDENT = "select document from notification where incident_ref = $1 order by created_at, id limit $2"
+_SOUGHT = "select document from notification where {} order by created_at, id limit {}"
 _WAITING_FOR_A_PERSON = """
 select document from notification
 where (state = 'held' or (state = 'suppressed' and reason = 'safety_ticket')) and (created_at, id) > ($1, $2)
@@ -214,6 +225,11 @@ class Notifications:
         rows = await connection.fetch(_READ, sorted(notification_ids))
         return [_NOTIFICATION.validate_json(row[0]) for row in rows]
 
+    async def sought(self, connection: Connection, sought: "Sought", *, limit: int) -> Sequence[Notification]:
+        """What fits, oldest first, locked."""
+        query, values = sought.query(limit=limit)
+        return self._read(await connection.fetch(f"{query} for update", *values))
+
     async def claim(
         self,
         connection: Connection,
@@ -256,9 +272,16 @@ class Notifications:
         """From now on what waits for it is covered by it."""
         await connection.execute(_ROLL_UP, roll_up_id, now)
 
-    async def covered(self, connection: Connection, *, limit: int) -> Sequence[Notification]:
-        """Pages that a roll-up has said, locked, and are not marked so yet."""
-        return self._read(await connection.fetch(_COVERED, limit))
+    async def warnings_for(
+        self, connection: Connection, digest_id: str, now: datetime
+    ) -> tuple[Sequence[Notification], int]:
+        """The earliest due of what a digest has to say and still holds, and how much there is of that (T6)."""
+        rows = await connection.fetch(_WARNINGS, digest_id, now, NAMED)
+        return self._read(rows), rows[0]["waiting"] if rows else 0
+
+    async def covered(self, connection: Connection, *, urgent: bool, limit: int) -> Sequence[Notification]:
+        """What a roll-up has said, locked, and is not marked so yet."""
+        return self._read(await connection.fetch(_COVERED, urgent, limit))
 
     def due_lanes(self, now: datetime) -> set[bool]:
         """The lanes, urgent or not, on which something was put that may go now."""
@@ -287,6 +310,7 @@ class Notifications:
                 [one.rolled_up_in for one in new],
                 [one.intent.channel.value for one in new],
                 [one.destination for one in new],
+                [one.intent.audience.value for one in new],
             )
         if changed := [self._known[one] for one in sorted(self._changed - self._new)]:
             await connection.execute(
@@ -359,7 +383,7 @@ class NotifierUnit(UnitOfWork):
         self._wake = wake
 
     async def load(self, messages: Sequence[Received[Event]]) -> None:
-        tickets, changing, corrected, incidents, streams = set(), set(), set(), set(), set()
+        tickets, changing, corrected, incidents, streams, teams = set(), set(), set(), set(), set(), set()
         for message in messages:
             event = message.event
             if isinstance(event, SafetyPageRequested | SafetyIncidentAcknowledged):
@@ -369,16 +393,24 @@ class NotifierUnit(UnitOfWork):
                     streams |= {Stream(way.recipient, event.lane, event.mode, way.name) for way in ways}
             elif isinstance(event, WatchEvent):
                 continue
+            elif isinstance(event, SlaEvent) and not isinstance(event, SlaWarning | SlaBreached | SlaCorrected):
+                changing.add(event.key)
             elif not isinstance(event, TicketMessageAdded) or is_of_customer(event):
                 tickets.add(event.key)
-                if isinstance(event, TicketResolved | TicketReopened | TicketClosed | TicketMessageAdded):
-                    changing.add(event.key)
-                elif isinstance(event, SlaCorrected):
+                if isinstance(event, SlaCorrected):
                     corrected.add(event.key)
+                elif isinstance(event, SlaEvent | TicketResolved | TicketReopened | TicketClosed | TicketMessageAdded):
+                    changing.add(event.key)
+                elif isinstance(event, RoutingAssigned | RoutingEscalated | RoutingDeescalated):
+                    teams |= {event.team, event.owning_team}
         await self.tickets.read(self.connection, tickets)
+        warned = [message.event.ticket_id for message in messages if isinstance(message.event, SlaWarning)]
+        if warned:
+            teams |= {self.team_of(self.tickets.get(ticket_id)) for ticket_id in warned}
+            streams |= {stream for team in teams for stream in self._warnings_to(team)}
+        await self.paces.read(self.connection, streams)  # before what waits for a roll-up, as whoever counts one does
         await self.notifications.read_open_of_tickets(self.connection, changing - corrected)
         await self.notifications.read_of_tickets(self.connection, corrected)
-        await self.paces.read(self.connection, streams)  # before the pages, as whoever counts a roll-up does
         await self.notifications.read_open_pages(self.connection, incidents)
 
     async def _keep_edition(self) -> None:
@@ -387,6 +419,14 @@ class NotifierUnit(UnitOfWork):
         if edition.version not in self.desk.editions and self.notifications.names_edition(edition.version):
             await self.connection.execute(_KEEP_EDITION, edition.version, edition.model_dump_json().encode())
             self.after_commit.append(lambda: self.desk.editions.update({edition.version: self.desk.templates}))
+
+    def _warnings_to(self, team: Team) -> set[Stream]:
+        ways = (Channel.EMAIL, *self.desk.directory.team_channels(team))
+        return {Stream(f"{Audience.TEAM}/{team}", WARNINGS, LIVE, way.value) for way in ways}
+
+    def team_of(self, ticket: Ticket) -> Team:
+        """The team to write to about a ticket; while nobody has routed it, those who triage."""
+        return ticket.routing.people if ticket.routing else self.desk.policy.routing.triage.team
 
     def ways_of(self, page: SafetyPageRequested) -> list[Way]:
         """Every way to everybody who holds one of the page's roles or is named by it, each once, and to all of them together;
@@ -428,15 +468,40 @@ def is_of_customer(message: TicketMessageAdded) -> bool:
     return message.author.kind is PersonKind.CUSTOMER and not message.automated
 
 
-async def of_ticket(connection: Connection, ticket_id: str, *, limit: int) -> list[Notification]:
-    """Everything that somebody was or should be told about a ticket, oldest first."""
-    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(_OF_TICKET, ticket_id, limit)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """Which notifications are looked for; what is None is not asked. `until` is not included."""
+
+    ticket_id: str | None = None
+    incident_ref: str | None = None
+    state: State | None = None
+    channel: Channel | None = None
+    audience: Audience | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: tuple[datetime, str] | None = None
+
+    def query(self, *, limit: int) -> tuple[str, list[object]]:
+        """Statement and values: only what is asked stands in it, so that the index of a ticket or an incident is used."""
+        conditions, values = [], list[object]()
+        for name, value in asdict(self).items():
+            if value is None:
+                continue
+            if name == "after":
+                conditions.append(f"(created_at, id) > (${len(values) + 1}, ${len(values) + 2})")
+                values += value
+                continue
+            values.append(value)
+            column = {"since": "created_at >=", "until": "created_at <"}.get(name, f"{name} =")
+            conditions.append(f"{column} ${len(values)}")
+        values.append(limit)
+        return _SOUGHT.format(" and ".join(conditions) or "true", f"${len(values)}"), values
 
 
-async def of_incident(connection: Connection, incident_ref: str, *, limit: int) -> list[Notification]:
-    """Every page of an incident, oldest first."""
-    rows = await connection.fetch(_OF_INCIDENT, incident_ref, limit)
-    return [_NOTIFICATION.validate_json(row[0]) for row in rows]
+async def listed(connection: Connection, sought: Sought, *, limit: int) -> list[Notification]:
+    """What fits, oldest first."""
+    query, values = sought.query(limit=limit)
+    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(query, *values)]
 
 
 async def waiting_too_long(
@@ -448,7 +513,7 @@ async def waiting_too_long(
 
 
 async def place_of(connection: Connection, notification_id: str) -> tuple[datetime, str] | None:
-    """Where a notification stands among those that wait for a person."""
+    """Where a notification stands in the order of the lists."""
     created_at = await connection.fetchval("select created_at from notification where id = $1", notification_id)
     return (created_at, notification_id) if created_at is not None else None
 

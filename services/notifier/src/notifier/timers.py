@@ -8,7 +8,7 @@ A page that has reached nobody is told to somebody else before its result is wri
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,15 +18,18 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic import SecretStr
 
 from notifier import watch
-from notifier.domain.facts import is_drill
+from notifier.domain.audience import follow_up
+from notifier.domain.facts import is_drill, targets
 from notifier.domain.gate import TextStopped
-from notifier.domain.notification import GO, Channel, Notification, Reason, State, Verdict
+from notifier.domain.notification import GO, Audience, Channel, Notification, Reason, State, Template, Verdict
 from notifier.domain.retry import LOST, Outcome, SendResult, begun, ended, has_reached_nobody, send_within
 from notifier.domain.roll_up import Stream
 from notifier.domain.templates import Words
 from notifier.domain.ticket import Ticket
 from notifier.handlers import (
     announce,
+    ask_later,
+    id_of,
     on_destination_gone,
     on_paging_degraded,
     on_paging_restored,
@@ -34,6 +37,7 @@ from notifier.handlers import (
     pages_on,
     stand_in_candidates,
     streams_of,
+    tell_of_loop,
 )
 from notifier.senders import Message
 from notifier.senders.destinations import Channels
@@ -140,9 +144,13 @@ class Deliveries:
         finished = list(self._finished)
         await self._tell_others(finished)
         async with self._units.begin() as unit:
-            await unit.notifications.lock(unit.connection, [one.notification.id for one in finished])
+            asked = [follow_up(one.notification.intent) for one in finished]
+            await unit.notifications.lock(
+                unit.connection, [one.notification.id for one in finished] + [id_of(one) for one in asked if one]
+            )
             accepted = [one.notification.id for one in finished if one.result.outcome is Outcome.ACCEPTED]
             untold = await watch.untold_since_of(unit.connection, accepted if self._urgent else ())
+            await unit.tickets.read(unit.connection, _tickets_of(one.notification for one in finished), lock=False)
             for one in finished:
                 _write_down(one, unit, untold)
                 if one.result.is_gone:
@@ -152,12 +160,11 @@ class Deliveries:
                 unit.connection, urgent=self._urgent, due_at=unit.now, places=places, spared=self._channels.busy()
             )
             covered = await self._cover(unit)
-            await unit.tickets.read(
-                unit.connection, {one.intent.ticket_id for one in due if one.intent.ticket_id}, lock=False
-            )
+            await unit.tickets.read(unit.connection, _tickets_of(due), lock=False)
             await unit.read_editions(due)
             due, left = self._with_room(due)
-            uncounted = [one for one in due if one.is_uncounted]
+            await unit.paces.read(unit.connection, [stream for one in due if (stream := _counted_as(one, unit))])
+            uncounted = [one for one in due if one.is_uncounted and not _put_off(one, unit)]
             begun_now = [_begin(one, disabled, unit) for one in due if not one.is_uncounted]
         DISABLED.set(len(disabled))
         del self._finished[: len(finished)]
@@ -206,12 +213,12 @@ class Deliveries:
             log.exception("nobody was told instead", notification_ids=ids, error=type(error).__name__)
 
     async def _cover(self, unit: NotifierUnit) -> int:
-        """Mark pages that a roll-up stands for; answers how many."""
-        if not self._urgent:
-            return 0
-        covered = await unit.notifications.covered(unit.connection, limit=COVERED_AT_ONCE)
-        for page in covered:
-            _settle(page, page.superseded(Reason.ROLLED_UP, by=page.rolled_up_in), unit)
+        """Mark what a roll-up stands for, and what it could not say any more; answers how many."""
+        covered = await unit.notifications.covered(unit.connection, urgent=self._urgent, limit=COVERED_AT_ONCE)
+        for one in covered:
+            is_late = one.intent.valid_until is not None and one.intent.valid_until <= unit.now
+            late = one.under(Verdict(State.EXPIRED, Reason.TOO_LATE), unit.now)
+            _settle(one, late if is_late else one.superseded(Reason.ROLLED_UP, by=one.rolled_up_in), unit)
         return len(covered)
 
     async def _count(self, claimed: Notification) -> None:
@@ -224,15 +231,15 @@ class Deliveries:
             roll_up = unit.notifications.find(claimed.id)
             if roll_up is None or not roll_up.is_uncounted or roll_up.state is not State.QUEUED:
                 return
-            pace, waiting = unit.paces.get(stream), await unit.notifications.waiting_for(unit.connection, roll_up.id)
-            if waiting is None:
+            pace, said = unit.paces.get(stream), await _said_by(roll_up, unit)
+            await unit.notifications.roll_up(unit.connection, roll_up.id, unit.now)
+            if said is None:
                 unit.paces.save(replace(pace, roll_up_at=None))
-                _settle(roll_up, roll_up.superseded(Reason.ACKNOWLEDGED), unit)
+                reason = Reason.ACKNOWLEDGED if roll_up.is_urgent else Reason.OUTDATED
+                _settle(roll_up, roll_up.superseded(reason), unit)
                 return
             unit.paces.save(pace.rolled_up(unit.now))
-            await unit.notifications.roll_up(unit.connection, roll_up.id, unit.now)
-            intent = replace(roll_up.intent, facts={**roll_up.intent.facts, **waiting.facts(unit.now)})
-            unit.notifications.save(replace(roll_up, intent=intent))
+            unit.notifications.save(replace(roll_up, intent=replace(roll_up.intent, facts={**facts, **said})))
 
     async def _send(self, letter: Letter) -> None:
         try:
@@ -313,6 +320,35 @@ class PagingWatch:
         return None if 200 <= answer.status < 300 else f"the outside watcher answered {answer.status}"
 
 
+async def _said_by(roll_up: Notification, unit: NotifierUnit) -> dict[str, str] | None:
+    """What a roll-up has to say now; None when nothing waits for it any more."""
+    if roll_up.intent.template is Template.SLA_DIGEST:
+        warnings, total = await unit.notifications.warnings_for(unit.connection, roll_up.id, unit.now)
+        ids = _tickets_of(warnings)
+        await unit.tickets.read(unit.connection, ids, lock=False)
+        tickets = {ticket_id: unit.tickets.get(ticket_id) for ticket_id in ids}
+        more = total - len(warnings)
+        return targets([one.intent for one in warnings], tickets, more=more) if warnings else None
+    waiting = await unit.notifications.waiting_for(unit.connection, roll_up.id)
+    return waiting.facts(unit.now) if waiting else None
+
+
+def _counted_as(notification: Notification, unit: NotifierUnit) -> Stream | None:
+    return unit.desk.counted_as(notification, unit.tickets.get(notification.intent.ticket_id or ""))
+
+
+def _put_off(notification: Notification, unit: NotifierUnit) -> bool:
+    """Whether it waits for the next opening, as notices that may wait do (T6)."""
+    opening = unit.desk.hours.opening(notification.intent.template, unit.now)
+    if opening > unit.now:
+        unit.notifications.save(replace(notification, state=State.QUEUED, next_look_at=opening))
+    return opening > unit.now
+
+
+def _tickets_of(notifications: Iterable[Notification]) -> set[str]:
+    return {one.intent.ticket_id for one in notifications if one.intent.ticket_id}
+
+
 def _write_down(finished: Finished, unit: NotifierUnit, untold: Mapping[str, datetime]) -> None:
     """What a try brought; nothing if its lease had ended and another try has begun since."""
     now = unit.notifications.find(finished.notification.id)
@@ -320,7 +356,10 @@ def _write_down(finished: Finished, unit: NotifierUnit, untold: Mapping[str, dat
         return
     first = untold.get(now.intent.incident_ref or "")
     late_by = unit.now - first if first is not None and unit.now - first > LATE_AFTER else None
-    _settle(now, ended(now, finished.result, unit.now), unit, late_by=late_by)
+    after = ended(now, finished.result, unit.now)
+    _settle(now, after, unit, late_by=late_by)
+    if after.state is State.SENT:
+        ask_later(after, unit)
 
 
 async def _disable(finished: Finished, unit: NotifierUnit) -> None:
@@ -342,6 +381,8 @@ def _begin(notification: Notification, disabled: Collection[str], unit: Notifier
         if lost.state is not State.QUEUED:
             _settle(notification, lost, unit)
             return None
+    if _put_off(notification, unit):
+        return None
     try:
         verdict, message = _written(notification, disabled, unit)
     except Exception as error:  # a bug: this one waits for a person, and the others go on
@@ -389,8 +430,24 @@ def _written(
         written_at=notification.created_at,
         channel=intent.channel,
         destination=notification.destination,
+        to_customer=intent.audience is Audience.CUSTOMER,
     )
+    if ticket is not None and _is_one_too_many(notification, ticket, unit):
+        return Verdict(State.SUPPRESSED, Reason.TOO_MANY), None
     return GO, message
+
+
+def _is_one_too_many(notification: Notification, ticket: Ticket, unit: NotifierUnit) -> bool:
+    """Whether its requester has had enough for now, as in a loop of machines; the first time that is told (HD-63)."""
+    stream = _counted_as(notification, unit)
+    if stream is None:
+        return False
+    before = unit.paces.get(stream)
+    pace = before.written_to(unit.now, unit.desk.automatic)
+    unit.paces.save(pace)
+    if pace.roll_up_at is not None and pace.roll_up_at != before.roll_up_at:
+        tell_of_loop(notification, ticket, unit)
+    return pace.roll_up_at is not None
 
 
 def _words(notification: Notification, ticket: Ticket | None, unit: NotifierUnit) -> Words | None:

@@ -211,6 +211,16 @@ class Holidays(_Part):
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
+def _weekdays(hours: dict[str, tuple[Window, ...]]) -> dict[str, tuple[Window, ...]]:
+    if unknown := set(hours) - set(WEEKDAYS):
+        raise ValueError(f"not a weekday: {', '.join(sorted(unknown))}")
+    return hours
+
+
+Week = Annotated[dict[str, tuple[Window, ...]], AfterValidator(_weekdays)]
+"""Opening hours by weekday; a day that is not named does not open."""
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -223,13 +233,7 @@ class WorkingHours(_Part):
     """When a member is there, by the clocks of the zone."""
 
     zone: Annotated[str, AfterValidator(_zone)]
-    opening_hours: dict[str, tuple[Window, ...]]
-
-    @model_validator(mode="after")
-    def _weekdays(self) -> Self:
-        if unknown := set(self.opening_hours) - set(WEEKDAYS):
-            raise ValueError(f"not a weekday: {', '.join(sorted(unknown))}")
-        return self
+    opening_hours: Week
 
 
 class Member(_Part):
@@ -255,16 +259,10 @@ class CalendarPolicy(_Part):
     id: str
     zone: str
     nominal_day_minutes: int = Field(gt=0, le=24 * 60)
-    opening_hours: dict[str, tuple[Window, ...]]
+    opening_hours: Week
     holidays: Holidays | None = None
     closed_days: dict[date, str] = {}
     special_days: dict[date, tuple[Window, ...]] = {}
-
-    @model_validator(mode="after")
-    def _weekdays(self) -> Self:
-        if unknown := set(self.opening_hours) - set(WEEKDAYS):
-            raise ValueError(f"not a weekday: {', '.join(sorted(unknown))}")
-        return self
 
 
 class Clocks(_Part):
@@ -396,6 +394,28 @@ class Safety(_Part):
     """How long what an incident holds sealed is kept after the last of it came (S5)."""
 
 
+class FollowUp(_Part):
+    """Whether and when a customer is asked if the matter is solved (T5)."""
+
+    enabled: bool
+    after_business_days: Positive
+
+
+class Automatic(_Part):
+    """So many messages go out by themselves to one requester within so long; what comes beyond is a loop, and cut."""
+
+    messages: Positive
+    within_minutes: Positive
+
+
+class Notices(_Part):
+    """What may wait, what is asked afterwards, and how much goes out by itself (T5, T6)."""
+
+    notify_hours: Week
+    follow_up: FollowUp
+    automatic: Automatic
+
+
 class Meaning(_Part):
     """Patterns of words that mean the same, and those that take it back: a story, an idiom, a denial."""
 
@@ -464,6 +484,7 @@ class Policy(_Part):
     hygiene: Hygiene
     clocks: Clocks
     safety: Safety
+    notices: Notices
     texts: Texts
     words: dict[str, LanguageWords] = Field(min_length=1)
     """By language, as one file each."""
@@ -507,6 +528,12 @@ class Policy(_Part):
             for word, meaning in part(spoken).items():
                 for number, phrase in enumerate(spoken.phrases(meaning.says), start=1):
                     yield Rule((word, f"{word.value}.{language}.{number}"), phrase, unless[word])
+
+    @property
+    def notify_calendar(self) -> CalendarPolicy:
+        """When notices that may wait go out: the office's calendar with the notify hours in place of its own (T6)."""
+        hours = {"id": f"{self.clocks.calendar.id}-notify", "opening_hours": self.notices.notify_hours}
+        return self.clocks.calendar.model_copy(update=hours)
 
     @cached_property
     def criteria(self) -> frozenset[Criterion]:

@@ -8,11 +8,13 @@ Customers, by trigger and subcategory (T1, T2, T4); every other ticket has the t
 | a claim found later | – | receipt; its own text waits | – | – |
 | escalated | escalation | escalation | escalation | escalation |
 | resolved | resolution | – (what was reported completes the waiting text) | resolution | its own text |
+| two business days after a text of the last row was sent (T5) | follow-up | – | follow-up | follow-up |
 
 Staff is told of each decision and of targets, the people on duty of incidents. Where each fact of a text comes from, and what
 of a safety ticket may be told: `facts.py`.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +35,8 @@ from notifier.domain.notification import (
     Verdict,
     Way,
 )
-from notifier.domain.roll_up import Stream
-from notifier.domain.ticket import Cause, Occasion, Ticket, Trigger
+from notifier.domain.roll_up import LIVE, REQUESTERS, Stream
+from notifier.domain.ticket import RESOLVED_AT, Cause, Occasion, Ticket, Trigger
 from shared.vocabulary import ClockState, Criterion, Milestone, Subcategory, Team
 
 Texts = tuple[Template, ...]
@@ -63,11 +65,12 @@ _ONCE = {
     for template in texts
 }
 """The answers to what the customer wrote at first: two decisions that come before the ticket itself still mean one of each."""
-_OF_RESOLUTION = {template for texts in TEXTS[Trigger.RESOLVED].values() for template in texts}
+OF_RESOLUTION = {template for texts in TEXTS[Trigger.RESOLVED].values() for template in texts}
 _CLAUSES = {
     Template.RECEIPT: ("T1", "T4"),
     Template.RIGHTS_HOLDER_CLAIM: ("T1", "T2", "T4"),
-    Template.SLA_WARNING: ("L10",),
+    Template.FOLLOW_UP: ("T5", "T6"),
+    Template.SLA_WARNING: ("L10", "T6"),
     Template.SLA_BREACHED: ("L10", "T6"),
     Template.SLA_CORRECTED: ("L13",),
     Template.MERGE_CIRCLE: ("C3",),
@@ -92,6 +95,22 @@ def customer_intents(ticket: Ticket) -> tuple[Ticket, tuple[Intent, ...]]:
     return replace(ticket, waiting=(), told=frozenset(told)), tuple(intents)
 
 
+def follow_up(text: Intent) -> Intent | None:
+    """Whether the matter is solved, asked once the text of its resolution has gone out; None after any other text (T5)."""
+    if text.template not in OF_RESOLUTION or RESOLVED_AT not in text.facts:
+        return None
+    return Intent(
+        identity=(text.ticket_id or "", Template.FOLLOW_UP.value, text.facts[RESOLVED_AT]),
+        audience=Audience.CUSTOMER,
+        recipient=text.recipient,
+        template=Template.FOLLOW_UP,
+        clauses=_CLAUSES[Template.FOLLOW_UP],
+        ticket_id=text.ticket_id,
+        facts={RESOLVED_AT: text.facts[RESOLVED_AT]},
+        correlation_id=text.correlation_id,
+    )
+
+
 def assigned(ticket: Ticket, also_notified: Sequence[Team], cause: Cause) -> tuple[Intent, ...]:
     """Each decision is told to the team that has the ticket now, and to whom else the decision names (R8, T4)."""
     return _to_teams(ticket, also_notified, Template.TEAM_ASSIGNED, {}, cause)
@@ -111,6 +130,11 @@ def warned(
     return (replace(warning, alarm=alarm, valid_until=due_at),)
 
 
+def is_warning_of(alarm: Alarm | None, milestone: Milestone, cycle: int) -> TypeGuard[Alarm]:
+    """Whether it warns of this clock: whatever is told of a clock later takes the ground from under it (L10)."""
+    return alarm is not None and alarm.share is not None and (alarm.milestone, alarm.cycle) == (milestone, cycle)
+
+
 def breached(ticket: Ticket, team: Team, alarm: Alarm, *, due_at: datetime, cause: Cause) -> tuple[Intent, ...]:
     """A missed target is told to the team and to its lead at once (T6)."""
     facts = _target(alarm.milestone, due_at)
@@ -126,6 +150,17 @@ def merged_in_a_circle(ticket: Ticket, triage: Team, cause: Cause) -> tuple[Inte
         _to_staff(ticket, audience, triage, Template.MERGE_CIRCLE, {}, cause)
         for audience in (Audience.TEAM, Audience.LEAD)
     )
+
+
+def loop_cut(ticket: Ticket, triage: Team, cause: Cause) -> tuple[Intent, ...]:
+    """Those who triage look who it is that gets no more messages by themselves (HD-63)."""
+    return (_to_staff(ticket, Audience.TEAM, triage, Template.LOOP_CUT, {}, cause),)
+
+
+def stream_of_requester(email: str) -> Stream:
+    """What goes out by itself to one address is counted together; what is kept of it does not tell the address."""
+    digest = hashlib.blake2b(email.casefold().encode(), digest_size=16).hexdigest()
+    return Stream(f"requester/{digest}", REQUESTERS, LIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,18 +250,20 @@ def pages(
     )
 
 
-def roll_up(page: Intent, stream: Stream, *, due_at: datetime) -> Intent:
-    """What says the pages of a stream together at that instant, by the way of this one; its facts are counted then (4.8)."""
+def roll_up(message: Intent, stream: Stream, *, due_at: datetime) -> Intent:
+    """What says the messages of a stream together at that instant, by the way of this one; its facts are counted then (4.8)."""
+    is_page = message.template is Template.PAGE
+    facts = {"lane": stream.lane, "mode": stream.mode}
     return Intent(
         identity=(stream.recipient, stream.lane, stream.mode, due_at.isoformat()),
-        audience=Audience.ON_CALL,
+        audience=message.audience,
         recipient=stream.recipient,
-        template=Template.ROLL_UP,
-        clauses=("S4", "S5"),
-        facts={"lane": stream.lane, "mode": stream.mode},
-        correlation_id=page.correlation_id,
-        channel=page.channel,
-        way=page.way,
+        template=Template.ROLL_UP if is_page else Template.SLA_DIGEST,
+        clauses=message.clauses,
+        facts=facts if is_page else facts | {"team": message.facts["team"]},
+        correlation_id=message.correlation_id,
+        channel=message.channel,
+        way=message.way,
     )
 
 
@@ -277,8 +314,11 @@ def admit(
     """Whether a notification may go out as things stand now; asked when it is made and again right before sending (T3)."""
     if intent.valid_until is not None and now >= intent.valid_until:
         return Verdict(State.EXPIRED, Reason.TOO_LATE)
-    if intent.audience is Audience.CUSTOMER and ticket is not None and (verdict := _refusal(ticket, released)):
-        return verdict
+    if intent.audience is Audience.CUSTOMER and ticket is not None:
+        if not is_still_true(intent, ticket):
+            return Verdict(State.SUPERSEDED, Reason.OUTDATED)
+        if verdict := _refusal(ticket, released):
+            return verdict
     if missing:
         return Verdict(State.HELD, Reason.MISSING_FACTS, missing)
     return GO
@@ -300,9 +340,16 @@ def _refusal(ticket: Ticket, released: bool) -> Verdict | None:
     return None
 
 
+def is_still_true(intent: Intent, ticket: Ticket) -> bool:
+    """Whether the resolution it tells of stands; of a safety ticket nobody asks whether it is solved (T2, T5)."""
+    is_asked = intent.template is Template.FOLLOW_UP
+    return ticket.is_resolved_as(intent.facts) and not (is_asked and ticket.is_safety)
+
+
 def is_outdated_by_resolution(notification: Notification) -> bool:
-    """Whether a newer resolution, or a reopening, takes the ground from under it (T2)."""
-    return notification.state in OPEN and notification.intent.template in _OF_RESOLUTION
+    """Whether a newer resolution, or a reopening, takes the ground from under it (T2, T5)."""
+    template = notification.intent.template
+    return notification.state in OPEN and (template in OF_RESOLUTION or template is Template.FOLLOW_UP)
 
 
 def is_address(email: str | None) -> TypeGuard[str]:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from notifier.domain import audience
 from notifier.domain.desk import Desk
-from notifier.domain.facts import NOTICES
+from notifier.domain.facts import NOTICES, targets
 from notifier.domain.gate import EXITS
 from notifier.domain.notification import Alarm, Audience, Intent, Notification, State, Template, Way
-from notifier.domain.roll_up import Stream, Waiting
+from notifier.domain.roll_up import LIVE, WARNINGS, Stream, Waiting
 from notifier.domain.templates import PLACEHOLDERS
-from notifier.domain.ticket import CLAIMS, REPORTED, Cause, Customer, Occasion, Routing, Ticket, Trigger
+from notifier.domain.ticket import CLAIMS, REPORTED, RESOLVED_AT, Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.domain.wording import Wording
 from shared.policy.model import Policy
 from shared.vocabulary import CATEGORY_OF, Category, ClockState, Level, Milestone, Severity, Subcategory, Team
@@ -100,7 +100,7 @@ def _to_customers(policy: Policy) -> Iterator[Fixture]:
         *((category, None) for category in Category),
         *((CATEGORY_OF[one], one) for one in Subcategory),
     ]
-    resolved = {"resolution_details": f"1. {_ODD}\n- as you said"}
+    resolved = {"resolution_details": f"1. {_ODD}\n- as you said", RESOLVED_AT: "2026-03-03T15:00:00+00:00"}
     occasions = [Occasion(trigger, _CAUSE) for trigger in (Trigger.FIRST_ROUTED, Trigger.CLAIMED)]
     occasions += [
         Occasion(Trigger.RESOLVED, _CAUSE, resolved),
@@ -123,6 +123,8 @@ def _on(occasion: Occasion, ticket: Ticket, kind: str) -> Iterator[Fixture]:
     _, intents = audience.customer_intents(replace(ticket, waiting=(occasion,)))
     for intent in intents:
         yield Fixture(f"{occasion.trigger} {kind}", intent, ticket)
+        if (asked := audience.follow_up(intent)) is not None:
+            yield Fixture(f"after {occasion.trigger} {kind}", asked, ticket)
 
 
 def _to_staff(policy: Policy, now: datetime) -> Iterator[Fixture]:
@@ -133,12 +135,16 @@ def _to_staff(policy: Policy, now: datetime) -> Iterator[Fixture]:
         intents = [
             *audience.assigned(ticket, (Team.LEGAL,), _CAUSE),
             *audience.merged_in_a_circle(ticket, Team.CUSTOMER_SERVICE, _CAUSE),
+            *audience.loop_cut(ticket, Team.CUSTOMER_SERVICE, _CAUSE),
         ]
         for criterion in sorted(policy.criteria):
             intents += audience.escalated(ticket, (Team.LEGAL,), criterion, _CAUSE)
         for milestone in Milestone:
             alarm = Alarm(milestone, 1, "fixture")
-            intents += audience.warned(ticket, Team.LEGAL, alarm, due_at=due, share=0.75, cause=_CAUSE)
+            warnings = audience.warned(ticket, Team.LEGAL, alarm, due_at=due, share=0.75, cause=_CAUSE)
+            digest = audience.roll_up(warnings[0], Stream(warnings[0].recipient, WARNINGS, LIVE), due_at=due)
+            counted = targets(warnings, {ticket.id: ticket}, more=2)
+            intents += [*warnings, replace(digest, facts={**digest.facts, **counted})]
             breach = audience.breached(ticket, Team.LEGAL, alarm, due_at=due, cause=_CAUSE)
             told = [Notification(id="x", intent=intent, created_at=now, state=State.SENT) for intent in breach]
             intents += breach

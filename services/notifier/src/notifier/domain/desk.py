@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from notifier.domain.audience import admit
+from notifier.domain.audience import admit, stream_of_requester
 from notifier.domain.facts import known
 from notifier.domain.gate import Gate, is_thin
-from notifier.domain.notification import Audience, Channel, Intent, Template, Verdict, Way
+from notifier.domain.hours import Hours
+from notifier.domain.notification import Audience, Channel, Intent, Notification, Template, Verdict, Way
+from notifier.domain.roll_up import Rate, Stream
 from notifier.domain.templates import BadTemplate, Templates, Text, Words, missing
 from notifier.domain.ticket import Ticket
 from notifier.domain.wording import SOURCE_LANGUAGE, LanguageTexts
@@ -33,6 +35,7 @@ class Desk:
     directory: Directory
     incident_list: str
     """Where the people on duty find every open incident: an address behind a login, or words."""
+    hours: Hours
     allowed: frozenset[str] | None = None
     """Addresses, domains with their @, hosts with their //, that may be written to; None: every one. Outside production
     nobody else is."""
@@ -53,8 +56,12 @@ class Desk:
     def verdict(self, intent: Intent, ticket: Ticket | None, *, released: bool = False, now: datetime) -> Verdict:
         """Whether it may go out as things stand now (T2, T3)."""
         waits = intent.audience is not Audience.ON_CALL  # a page without one of its facts falls back to a fixed text
-        waits_for = missing(intent.template, self.facts(intent, ticket)) if waits else ()
+        waits_for = self.missing(intent, ticket) if waits else ()
         return admit(intent, ticket, missing=waits_for, released=released, now=now)
+
+    def missing(self, intent: Intent, ticket: Ticket | None) -> tuple[str, ...]:
+        """The names of the facts without which it cannot be written (T2)."""
+        return missing(intent.template, self.facts(intent, ticket))
 
     def words(self, intent: Intent, ticket: Ticket | None, *, released: bool = False) -> Words:
         """What it says, once the gate has let it pass (S5).
@@ -93,6 +100,19 @@ class Desk:
         facts = self.facts(intent, None)
         body = "" if is_thin(intent) else f"{facts.get('call') or facts['notice']}\n"
         return Words(f"{facts['heading']} Action needed now", body)
+
+    def counted_as(self, notification: Notification, ticket: Ticket | None) -> Stream | None:
+        """With what else to its requester it is counted before its first try; what a person lets go is not (HD-63)."""
+        if notification.intent.audience is not Audience.CUSTOMER or notification.attempts or notification.decided_by:
+            return None
+        address = self.address(notification.intent, ticket)
+        return stream_of_requester(address) if address is not None else None
+
+    @property
+    def automatic(self) -> Rate:
+        """How much goes out by itself to one requester (HD-63)."""
+        within = timedelta(minutes=self.policy.notices.automatic.within_minutes)
+        return Rate(self.policy.notices.automatic.messages, within, within)
 
     def may_write_to(self, address: str) -> bool:
         """Whether this deployment writes to that address at all, whatever an event says."""

@@ -7,6 +7,7 @@ severity only (S5). `gate.py` looks at the written text once more.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 from notifier.domain.notification import ESCALATED_TO_LEGAL, Intent, Template
 from notifier.domain.ticket import REPORTED, Ticket
@@ -53,6 +54,17 @@ def known(intent: Intent, ticket: Ticket | None, texts: LanguageTexts) -> dict[s
     elif intent.template is Template.ROLL_UP:
         found |= _of_roll_up(intent)
     return {name: value for name, value in found.items() if value is not None and value.strip()}
+
+
+def targets(warnings: Sequence[Intent], tickets: Mapping[str, Ticket], *, more: int) -> dict[str, str]:
+    """What a digest prints: a line for each warning, and how many it does not name (T6)."""
+    lines = []
+    for warning in warnings:
+        ticket = tickets[warning.ticket_id or ""]
+        number = " ".join(ticket.number.split())
+        due = f"{warning.facts['share']} used, due {warning.facts['due_at']}"
+        lines.append(f"Ticket {number}: {warning.facts['milestone']}, {due}")
+    return {"targets": "\n".join(lines + ([f"and {more} more"] if more else []))}
 
 
 def is_drill(intent: Intent) -> bool:

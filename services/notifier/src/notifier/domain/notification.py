@@ -27,15 +27,22 @@ class Template(StrEnum):
     RIGHTS_HOLDER_CLAIM = "rights_holder_claim"
     IP_QUESTION = "ip_question"
     RECEIPT = "receipt"
+    FOLLOW_UP = "follow_up"
     TEAM_ASSIGNED = "team_assigned"
     TEAM_ESCALATED = "team_escalated"
     SLA_WARNING = "sla_warning"
+    SLA_DIGEST = "sla_digest"
     SLA_BREACHED = "sla_breached"
     SLA_CORRECTED = "sla_corrected"
     MERGE_CIRCLE = "merge_circle"
+    LOOP_CUT = "loop_cut"
     PAGE = "page"
     ROLL_UP = "roll_up"
     WATCH = "watch"
+
+
+COUNTED: Mapping[Template, str] = {Template.ROLL_UP: "total", Template.SLA_DIGEST: "targets"}
+"""Texts that say others together, and the fact that is there once it was counted what they have to say."""
 
 
 class Channel(StrEnum):
@@ -89,6 +96,8 @@ class Reason(StrEnum):
     NO_ADDRESS = "no_address"
     MACHINE_ADDRESS = "machine_address"
     MACHINE_MAIL = "machine_mail"
+    TOO_MANY = "too_many"
+    """Its requester has had as many messages as go out by themselves: two machines may be answering each other (HD-63)."""
     AMBIGUOUS = "ambiguous"
     TICKET_CLOSED = "ticket_closed"
     OUTDATED = "outdated"
@@ -207,7 +216,7 @@ class Notification:
     released: bool = False
     """A person let it go out although the ticket is a safety ticket (T3)."""
     decided_by: str | None = None
-    """Who supplied its facts or released it."""
+    """Who supplied its facts, released it or sent it again."""
     sent_at: datetime | None = None
     others_asked: bool = False
     """Since it had not reached its recipient, another way or person was looked for (invariant 27)."""
@@ -232,7 +241,8 @@ class Notification:
     @property
     def is_uncounted(self) -> bool:
         """Whether it is a roll-up that nobody has counted yet what it has to say."""
-        return self.intent.template is Template.ROLL_UP and "total" not in self.intent.facts
+        fact = COUNTED.get(self.intent.template)
+        return fact is not None and fact not in self.intent.facts
 
     def under(self, verdict: Verdict, now: datetime) -> Self:
         """As the verdict says; one that may go is due now."""

@@ -73,6 +73,8 @@ CLAIMS = ("attribution_added", "attribution_removed", "detection_reviewed")
 """What a resolution can report as done, and a text may say only then (T2)."""
 REPORTED = "reported"
 """The value of what was reported as done."""
+RESOLVED_AT = "resolved_at"
+"""By the facts of a message, the resolution that it tells of."""
 _NAMES = ("character", "owner", "rights_holder")
 
 
@@ -135,6 +137,11 @@ class Ticket:
         """A newer resolution stands for an older one that still waits."""
         known = {**self.facts, **reported(facts)}
         return replace(self._without_resolution(), resolved_at=at, facts=known).on(occasion)
+
+    def is_resolved_as(self, facts: Mapping[str, str]) -> bool:
+        """Whether the resolution that these facts tell of still stands; of other facts, always."""
+        told = facts.get(RESOLVED_AT)
+        return told is None or (self.resolved_at is not None and self.resolved_at.isoformat() == told)
 
     def can_be_reopened(self, at: datetime, *, within: timedelta) -> bool:
         """Whether it is resolved, and not for too long (L12)."""

@@ -26,6 +26,7 @@ class Message:
     channel: Channel = Channel.EMAIL
     destination: str = Channel.EMAIL
     """What shares places, pace and pauses: one mail server, or one URL."""
+    to_customer: bool = False
 
 
 class Sender(Protocol):

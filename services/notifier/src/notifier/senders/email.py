@@ -150,6 +150,8 @@ def compose(message: Message, sender: Address, reply_to: Address | None) -> byte
         "In-Reply-To": thread,
         "References": thread,
         "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
+        **({"Precedence": "auto_reply"} if message.to_customer else {}),
     }
     mail = EmailMessage(policy=SMTP_POLICY)
     for name, value in headers.items():
