@@ -1,15 +1,20 @@
 """The HTTP edge: what became of messages, what waits for a person, and letting it go (T2, T3)."""
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from notifier.app import SUBSCRIPTIONS, build
+from notifier.domain.notification import State, Verdict
 from notifier.settings import NotifierSettings
-from notifier.store import NotifierUnit
+from notifier.store import NotifierUnit, Sought
 from shared.events.envelope import Received
 from shared.messaging.kafka import Kafka
 from shared.messaging.unit_of_work import UnitsOfWork
@@ -17,7 +22,11 @@ from shared.testing.time import FakeNow
 
 KEYS = [
     {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "scopes": scopes}
-    for name, scopes in (("reader", ["notifications:read"]), ("robin", ["notifications:read", "notifications:act"]))
+    for name, scopes in (
+        ("reader", ["notifications:read"]),
+        ("robin", ["notifications:read", "notifications:act"]),
+        ("auditor", ["notifications:text"]),
+    )
 ]
 
 
@@ -35,12 +44,13 @@ class Service:
                 "api_keys": KEYS,
             }
         )
-        app = build(settings, now=FakeNow(), kafka=Kafka("nobody:9"), bulk=database, urgent=database)
+        self.now = FakeNow()
+        app = build(settings, now=self.now, kafka=Kafka("nobody:9"), bulk=database, urgent=database)
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app.api), base_url="http://notifier")
         self.units = UnitsOfWork(
             database,
             lambda connection, at: NotifierUnit(connection, at, desk, lambda _: None),
-            now=FakeNow(),
+            now=self.now,
             wake=lambda _: None,
         )
 
@@ -54,8 +64,19 @@ class Service:
     async def get(self, path: str, *, key: str = "reader", **query: Any) -> httpx2.Response:
         return await self.client.get(path, params=query, headers={"authorization": f"Bearer {key}"})
 
-    async def post(self, path: str, body: Any = None, *, key: str = "robin") -> httpx2.Response:
-        return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+    async def post(self, path: str, body: Any = None, *, key: str = "robin", **headers: str) -> httpx2.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.post(path, json=body, headers={"authorization": f"Bearer {key}"} | named)
+
+    async def listed(self, **query: Any) -> list[dict[str, Any]]:
+        return (await self.get("/v1/notifications", **query)).json()["notifications"]
+
+    async def ends(self, verdict: Verdict, **query: Any) -> None:
+        """What fits and is still on its way has ended so."""
+        async with self.units.begin() as unit:
+            for one in await unit.notifications.sought(unit.connection, Sought(**query), limit=1000):
+                if one.state is State.QUEUED:
+                    unit.notifications.save(replace(one.under(verdict, self.now()), attempts=1))
 
     async def held(self) -> list[dict[str, Any]]:
         return (await self.get("/v1/held")).json()["held"]
@@ -78,7 +99,7 @@ async def test_what_became_of_the_messages_of_a_ticket_is_shown_without_words_or
         ("missing_attribution", "held"),
     }
     assert not [word for word in ("secret", "Ada", "example.com", "Moonbear") if word in answer.text]
-    assert (await service.get("/v1/notifications", ticket_id="T-2")).json() == {"notifications": []}
+    assert (await service.get("/v1/notifications", ticket_id="T-2")).json()["notifications"] == []
 
 
 async def test_the_words_that_were_decided_on_are_shown(service, desk, say) -> None:
@@ -149,8 +170,11 @@ async def test_only_who_may_act_acts(service, say) -> None:
 
 async def test_what_does_not_exist_is_not_found(service) -> None:
     assert (await service.post("/v1/held/nothing/release")).status_code == 404
-    assert (await service.get("/v1/notifications")).status_code == 422
     assert (await service.get("/v1/held", page_token="nothing")).status_code == 422
+    assert (await service.get("/v1/notifications", page_token="nothing")).status_code == 422
+    assert (await service.get("/v1/notifications", state="lost")).status_code == 422
+    assert (await service.get("/v1/notifications/nothing/text", key="auditor")).status_code == 404
+    assert (await service.post("/v1/notifications/nothing/resend")).status_code == 404
 
 
 async def test_the_list_comes_in_pages(service, say) -> None:
@@ -161,3 +185,203 @@ async def test_the_list_comes_in_pages(service, say) -> None:
     second = (await service.get("/v1/held", page_token=first["next_page_token"])).json()
     assert (len(first["held"]), len(second["held"]), second["next_page_token"]) == (200, 5, None)
     assert len({one["ticket_id"] for one in first["held"] + second["held"]}) == 205
+
+
+FAILED, SENT = Verdict(State.FAILED, "smtp_550"), Verdict(State.SENT)
+
+
+async def test_notifications_are_found_by_what_they_are(service, say) -> None:
+    """By state, channel, audience, ticket, incident and time, each with the others."""
+    await service.hear(say.created(), say.assigned("missing_attribution"), say.resolved())
+    start = service.now()
+    service.now.advance(hours=1)
+    await service.hear(say.created("T-2"), say.assigned("login", "T-2"), say.paged(roles=["primary"]))
+    assert len(await service.listed()) == 6
+    assert [one["template"] for one in await service.listed(state="held")] == ["missing_attribution"]
+    assert {one["template"] for one in await service.listed(audience="customer", ticket_id="T-2")} == {
+        "initial_response"
+    }
+    assert {one["audience"] for one in await service.listed(incident_ref="SI-0A1B2C3D")} == {"on_call"}
+    assert len(await service.listed(channel="email", since=start.isoformat(), until=service.now().isoformat())) == 3
+    assert len(await service.listed(since=service.now().isoformat())) == 3
+    assert await service.listed(until=start.isoformat()) == []
+    assert await service.listed(state="sent", ticket_id="T-1") == []
+
+
+async def test_notifications_come_in_pages(service, say) -> None:
+    """Each once, in the order in which they were made."""
+    tickets = [f"T-{number}" for number in range(501)]
+    await service.hear(*(say.created(one) for one in tickets), *(say.assigned("login", one) for one in tickets))
+    first = (await service.get("/v1/notifications", since="2026-03-01T00:00:00Z")).json()
+    second = (await service.get("/v1/notifications", page_token=first["next_page_token"])).json()
+    ids = [one["notification_id"] for one in first["notifications"] + second["notifications"]]
+    assert (len(first["notifications"]), len(ids), len(set(ids)), second["next_page_token"]) == (1000, 1002, 1002, None)
+
+
+async def test_who_read_a_text_is_logged_with_key_and_id_and_without_its_words(service, say) -> None:
+    """It has a scope of its own: it is a customer's name and what they were told (S5)."""
+    await service.hear(say.created(number="12345"), say.assigned("login"))
+    (answer,) = await service.listed(audience="customer")
+    path = f"/v1/notifications/{answer['notification_id']}/text"
+    with capture_logs() as logged:
+        shown = await service.get(path, key="auditor")
+    assert (shown.json()["subject"], shown.json()["body"][:8]) == ("Re: [Ticket #12345] Login", "Hi Ada,\n")
+    assert shown.json()["language"] == "en"
+    assert "Hi Ada," in shown.json()["html"]
+    assert {
+        "event": "text read",
+        "log_level": "info",
+        "notification_id": answer["notification_id"],
+        "key": "auditor",
+    } in logged
+    assert "Ada" not in json.dumps(logged)
+    for key in ("reader", "robin"):
+        assert (await service.get(path, key=key)).status_code == 403
+
+
+async def test_what_a_customer_is_told_about_a_safety_ticket_is_shown_to_nobody_else(service, say) -> None:
+    """As the matrix has it, released or not, restricted or not; its staff's mails and pages show what those may read (S5)."""
+    await service.hear(say.created(), say.assigned("privacy_concern", team="safety"), say.paged(roles=["primary"]))
+    await service.hear(say.created("T-2"), say.assigned("login", "T-2"), say.restricted("T-2"))
+    for ticket_id in ("T-1", "T-2"):
+        (text,) = await service.listed(audience="customer", ticket_id=ticket_id)
+        path = f"/v1/notifications/{text['notification_id']}"
+        refused = await service.get(f"{path}/text", key="auditor")
+        assert (refused.status_code, refused.json()["type"], refused.json()["clause"]) == (
+            403,
+            "/problems/not-shown",
+            "S5",
+        )
+        assert "Ada" not in refused.text
+    await service.post(f"/v1/held/{text['notification_id']}/release")
+    assert (await service.get(f"{path}/text", key="auditor")).status_code == 403
+    (mail,) = await service.listed(audience="team", ticket_id="T-1")
+    (page,) = await service.listed(audience="on_call")
+    for one, subject in ((mail, "[Ticket] A ticket is with your team"), (page, "[SI-0A1B2C3D] Action needed now")):
+        shown = await service.get(f"/v1/notifications/{one['notification_id']}/text", key="auditor")
+        assert shown.json()["subject"] == subject
+        assert not [word for word in ("privacy", "Ada", "example.com") if word in shown.text]
+
+
+async def test_a_text_that_waits_for_facts_cannot_be_shown(service, say) -> None:
+    """(T2)"""
+    await service.hear(say.created(), say.assigned("missing_attribution"), say.resolved())
+    (held,) = await service.held()
+    answer = await service.get(f"/v1/notifications/{held['notification_id']}/text", key="auditor")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/facts-missing")
+
+
+async def test_one_is_sent_again_once_for_each_key(service, say) -> None:
+    """A request that is repeated sends nothing twice; another key is another wish."""
+    await service.hear(say.created(), say.assigned("login"))
+    await service.ends(SENT)
+    (first,) = await service.listed(audience="customer")
+    path = f"/v1/notifications/{first['notification_id']}/resend"
+    again = [(await service.post(path, idempotency_key=key)).json() for key in ("a", "a", "b")]
+    assert again[0] == again[1]
+    assert {(one["state"], one["decided_by"], one["resend_of"]) for one in again} == {
+        ("queued", "robin", first["notification_id"])
+    }
+    without = [(await service.post(path)).json()["notification_id"] for _ in range(2)]
+    assert len({first["notification_id"], *without, *(one["notification_id"] for one in again)}) == 4
+    assert len(await service.listed(audience="customer")) == 4
+    assert (await service.post(path, key="auditor")).status_code == 403
+
+
+@pytest.mark.parametrize("state", ["queued", "held", "superseded"])
+async def test_what_is_on_its_way_waits_or_was_overtaken_is_not_sent_again(service, say, state: str) -> None:
+    """(T2, T3)"""
+    await service.hear(say.created(), say.assigned("missing_attribution"))
+    if state != "queued":
+        await service.hear(say.resolved())
+    if state == "superseded":
+        await service.hear(say.reopened())
+    template = "initial_response" if state == "queued" else "missing_attribution"
+    (one,) = (one for one in await service.listed(state=state) if one["template"] == template)
+    answer = await service.post(f"/v1/notifications/{one['notification_id']}/resend")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/not-resendable")
+
+
+async def test_what_no_longer_holds_is_not_sent_again(service, say) -> None:
+    """It failed, and the ticket was reopened, or has become one of safety (T3)."""
+    await service.hear(say.created(), say.assigned("login"), say.resolved())
+    await service.ends(FAILED)
+    await service.hear(say.reopened())
+    resolution = next(one for one in await service.listed() if one["template"] == "resolution")
+    answer = await service.post(f"/v1/notifications/{resolution['notification_id']}/resend")
+    assert answer.status_code == 409
+    await service.hear(say.restricted())
+    response = next(one for one in await service.listed() if one["template"] == "initial_response")
+    answer = await service.post(f"/v1/notifications/{response['notification_id']}/resend")
+    assert answer.status_code == 409
+
+
+async def test_a_page_is_repeated_by_its_incident_alone(service, say) -> None:
+    """(S4)"""
+    await service.hear(say.paged(roles=["primary"]))
+    await service.ends(SENT)
+    (page,) = await service.listed()
+    assert (await service.post(f"/v1/notifications/{page['notification_id']}/resend")).status_code == 409
+
+
+async def test_a_range_is_sent_again_after_a_dry_run(service, say) -> None:
+    """A mail server refused for an hour: what failed then and still holds goes out, once, however often it is asked for."""
+    start = service.now()
+    for number in range(5):
+        await service.hear(say.created(f"T-{number}"), say.assigned("login", f"T-{number}"))
+    await service.hear(say.closed("T-4"))
+    await service.ends(FAILED, until=service.now() + timedelta(seconds=1))
+    service.now.advance(hours=1)
+    await service.hear(say.created("T-9"), say.assigned("login", "T-9"))
+    await service.ends(FAILED, ticket_id="T-9")
+    body = {
+        "state": "failed",
+        "audience": "customer",
+        "since": start.isoformat(),
+        "until": service.now().isoformat(),
+    }
+    dry = (await service.post("/v1/notifications/resend", body)).json()
+    assert dry == {"dry_run": True, "matched": 4, "resent": 4, "already_resent": 0, "refused": {}}
+    assert await service.listed(state="queued") == []
+    for resent, already in ((4, 0), (0, 4)):
+        answer = (await service.post("/v1/notifications/resend", body | {"dry_run": False})).json()
+        assert (answer["resent"], answer["already_resent"]) == (resent, already)
+    again = await service.listed(state="queued")
+    assert {one["ticket_id"] for one in again} == {"T-0", "T-1", "T-2", "T-3"}
+    assert {one["decided_by"] for one in again} == {"robin"}
+
+
+async def test_of_a_range_what_no_longer_holds_is_counted_by_reason(service, say) -> None:
+    """(T3)"""
+    for number in range(3):
+        await service.hear(say.created(f"T-{number}"), say.assigned("login", f"T-{number}"))
+    await service.ends(FAILED)
+    await service.hear(say.restricted("T-0"), say.closed("T-1"))
+    service.now.advance(seconds=1)
+    body = {
+        "state": "failed",
+        "audience": "customer",
+        "since": "2026-03-01T00:00:00Z",
+        "until": service.now().isoformat(),
+    }
+    answer = (await service.post("/v1/notifications/resend", body | {"dry_run": False})).json()
+    assert (answer["matched"], answer["resent"]) == (3, 1)
+    assert answer["refused"] == {"safety_ticket": 1, "ticket_closed": 1}
+
+
+async def test_a_range_is_bounded_and_ends_before_now(service, say) -> None:
+    """So that no slip writes to everybody, and no request meets what it has made."""
+    day = {"state": "sent", "since": "2026-03-01T00:00:00Z"}
+    ahead = (service.now() + timedelta(seconds=1)).isoformat()
+    assert (await service.post("/v1/notifications/resend", day | {"until": ahead})).status_code == 422
+    assert (await service.post("/v1/notifications/resend", day)).status_code == 422
+    assert (
+        await service.post("/v1/notifications/resend", day | {"state": "queued", "until": ahead})
+    ).status_code == 422
+    for number in range(251):
+        await service.hear(say.created(f"T-{number}"), say.assigned("login", f"T-{number}"))
+    await service.ends(SENT)
+    service.now.advance(seconds=1)
+    answer = await service.post("/v1/notifications/resend", day | {"until": service.now().isoformat()})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/until")
+    assert await service.listed(state="queued") == []

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from notifier import handlers
+from notifier.domain.notification import Template
+
 CUT = "Automatic messages were stopped"
 
 
@@ -51,6 +54,19 @@ async def test_after_a_quiet_while_the_requester_is_answered_again(replica, desk
     await replica.deliver()
     assert answers(replica) == 2 * rule.messages
     assert len(reports(replica)) == 2
+
+
+async def test_what_a_person_lets_go_is_not_counted(replica, desk, say) -> None:
+    """HD-63: only what goes out by itself can be in a loop."""
+    most = desk.policy.notices.automatic.messages
+    await ask(replica, say, most + 1)
+    async with replica.units.begin() as unit:
+        await unit.notifications.read_of_tickets(unit.connection, [f"T-{most}"])
+        await unit.tickets.read(unit.connection, [f"T-{most}"])
+        (cut,) = (one for one in unit.notifications.of(f"T-{most}") if one.intent.template is Template.INITIAL_RESPONSE)
+        handlers.resend(cut, "k", "robin", unit)
+    await replica.deliver()
+    assert answers(replica) == most + 1
 
 
 async def test_retries_and_other_replicas_are_counted_once(replica, desk, say) -> None:

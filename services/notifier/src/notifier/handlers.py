@@ -1,19 +1,24 @@
 """What the notifier does about each event and command: load, decide, save, emit."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from notifier.domain import audience
 from notifier.domain.desk import RESTRICTED
+from notifier.domain.gate import TextStopped
 from notifier.domain.notification import (
     GO,
     OPEN,
     Alarm,
     Audience,
     Channel,
+    FactsMissing,
     Intent,
     Notification,
+    NotResendable,
+    NotShown,
     Reason,
     State,
     Template,
@@ -22,6 +27,7 @@ from notifier.domain.notification import (
 )
 from notifier.domain.retry import may_reach
 from notifier.domain.roll_up import LIVE, WARNINGS, Stream
+from notifier.domain.templates import BadTemplate, Words
 from notifier.domain.ticket import RESOLVED_AT, Cause, Customer, Occasion, Routing, Ticket, Trigger
 from notifier.store import NotifierUnit, is_of_customer
 from shared.errors import UnknownTicket
@@ -405,6 +411,60 @@ def tell_of_loop(notification: Notification, ticket: Ticket, unit: NotifierUnit)
     _tell(audience.loop_cut(ticket, unit.desk.policy.routing.triage.team, cause), ticket, unit)
 
 
+def resent(notification: Notification, key: str, by: str, unit: NotifierUnit) -> Notification:
+    """What sending it once more makes, or has made already for the same key; nothing is kept yet.
+
+    Raises:
+        NotResendable: as for `Notification.again`, or what it says no longer holds or may not be said.
+    """
+    intent = notification.again(key)
+    if (known := unit.notifications.find(id_of(intent))) is not None:
+        return known
+    ticket, released = unit.tickets.get(intent.ticket_id or ""), notification.released
+    verdict = unit.desk.verdict(intent, ticket, released=released, now=unit.now)
+    if verdict != GO:
+        raise NotResendable(verdict.reason)
+    return replace(_decided(intent, ticket, verdict, unit), released=released, decided_by=by, resend_of=notification.id)
+
+
+def resend(notification: Notification, key: str, by: str, unit: NotifierUnit) -> Notification:
+    """A person sends it once more (T3).
+
+    Raises:
+        NotResendable: as for `resent`.
+    """
+    once_more = resent(notification, key, by, unit)
+    if unit.notifications.find(once_more.id) is None:
+        _add(once_more, unit)
+    return once_more
+
+
+def id_again(notification: Notification, key: str) -> str | None:
+    """Under which id it would be sent once more; None where it cannot be."""
+    with suppress(NotResendable):
+        return id_of(notification.again(key))
+    return None
+
+
+def text_of(notification: Notification, unit: NotifierUnit) -> Words:
+    """What it says, by the facts that are known now.
+
+    Raises:
+        NotShown: nobody else may read it (S5).
+        FactsMissing: it cannot be written yet (T2).
+    """
+    intent = notification.intent
+    ticket = unit.tickets.get(intent.ticket_id) if intent.ticket_id else None
+    if intent.audience is Audience.CUSTOMER and ticket is not None and ticket.is_safety:
+        raise NotShown
+    if notification.is_uncounted or unit.desk.missing(intent, ticket):
+        raise FactsMissing
+    try:
+        return unit.desk.words(intent, ticket, released=notification.released)
+    except (TextStopped, BadTemplate):
+        raise NotShown from None
+
+
 def id_of(intent: Intent) -> str:
     """The id of the one notification of this intent."""
     return derived_id("notifier", intent.place, *intent.identity)
@@ -431,6 +491,7 @@ def announce(notification: Notification, unit: NotifierUnit, *, late_by: timedel
             covered_by=notification.covered_by,
             reason_code=notification.reason,
             late_by_seconds=late_by.total_seconds() if late_by is not None else None,
+            resend_of=notification.resend_of,
         ),
         occurred_at=unit.now,
         seed=f"{notification.id}|{notification.state}|{notification.attempts}|{unit.now.isoformat()}",

@@ -25,6 +25,8 @@ class NotificationEvent(Event):
     reason_code: str | None = None
     late_by_seconds: float | None = None
     """Of a page that went out although it, or the pages before it, could reach nobody for a while: how long (S4)."""
+    resend_of: str | None = None
+    """The notification that a person has sent once more by this one."""
 
     @property
     def key(self) -> str:

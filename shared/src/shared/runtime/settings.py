@@ -31,6 +31,8 @@ class Scope(StrEnum):
     INCIDENTS_PROTECTED = "incidents:protected"
     """See notes, pseudonyms and what was set apart: a child's matter."""
     NOTIFICATIONS_READ = "notifications:read"
+    NOTIFICATIONS_TEXT = "notifications:text"
+    """See the words of a notification: a customer's name and what they were told."""
     NOTIFICATIONS_ACT = "notifications:act"
     OPERATE = "operate"
 

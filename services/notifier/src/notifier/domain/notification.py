@@ -123,6 +123,26 @@ class NotHeld(Refusal):
     clause = "T2"
 
 
+class NotResendable(Refusal):
+    """This notification is on its way, waits for a person, was overtaken, or is repeated by what it is about."""
+
+    slug = "not-resendable"
+    clause = "T3"
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason or "not_resendable"
+        """Which reason stands against it now."""
+
+
+class NotShown(Refusal):
+    """What a customer is told about a safety ticket is shown to nobody else, nor what the gate stops or cannot be written."""
+
+    status = 403
+    slug = "not-shown"
+    clause = "S5"
+
+
 class FactsMissing(Refusal):
     """This notification waits for facts; complete it instead."""
 
@@ -222,6 +242,7 @@ class Notification:
     """Since it had not reached its recipient, another way or person was looked for (invariant 27)."""
     destination: str = Channel.EMAIL
     """What it shares places, pace and pauses with, as known when it was made; never an address."""
+    resend_of: str | None = None
 
     @classmethod
     def of(cls, notification_id: str, intent: Intent, verdict: Verdict, now: datetime) -> Self:
@@ -287,6 +308,17 @@ class Notification:
         if self.state is not State.HELD and not for_safety:
             raise NotHeld
         return replace(self, released=self.released or for_safety, decided_by=by)
+
+    def again(self, key: str) -> Intent:
+        """The intent of sending it once more; the same key is the same intent, however often it is asked for.
+
+        Raises:
+            NotResendable: it has not ended, was overtaken, or is a page or a roll-up, which say what was then.
+        """
+        is_over = self.state in (State.SENT, State.FAILED, State.SUPPRESSED)
+        if not is_over or self.is_urgent or self.intent.template in COUNTED:
+            raise NotResendable
+        return replace(self.intent, identity=(*self.intent.identity, "again", key))
 
     def _supplied(self, name: str, value: str | bool) -> str:
         if name not in self.missing:
