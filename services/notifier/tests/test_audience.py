@@ -1,5 +1,6 @@
 """Which event leads to which message to whom (T1-T4, T6, R5, R8, S1, S4, S5, S9)."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -221,6 +222,21 @@ def test_of_a_safety_ticket_nothing_goes_to_the_customer_by_itself(office, say, 
     office.hear(say.created(), say.assigned(subcategory), say.escalated(criterion="report_submission"), say.resolved())
     assert set(office.customer().values()) == {"suppressed"}
     assert office.mail("initial_response", released=True).subject == "Re: [Ticket #T-1] Your Request"
+
+
+def test_a_restricted_ticket_is_told_of_like_any_other_of_safety(office, say) -> None:
+    """SN-40: no mail to the user, the suppression is told, and field by field nothing differs but ids (S5, S9, T3)."""
+    safety = {"team": "safety", "owning_team": "safety"}
+    office.hear(say.created(), say.restricted(), say.assigned(None, category="safety", restricted=True, **safety))
+    office.hear(say.created("T-2"), say.assigned("privacy_concern", "T-2", **safety))
+    seen: dict[str, list[dict[str, Any]]] = {"T-1": [], "T-2": []}
+    for one in office.told:
+        seen[one.key].append(json.loads(one.value) | {"fact": one.wire_type, "ticket_id": "T", "notification_id": "n"})
+    assert seen["T-1"] == seen["T-2"]
+    assert [(one["audience"], one["reason_code"]) for one in seen["T-1"]] == [
+        ("team", None),
+        ("customer", "safety_ticket"),
+    ]
 
 
 def test_the_safety_bridge_alone_restricts(office, say) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from safety_bridge.timers import page_who_is_due
 from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyMandatoryReportTriggered
@@ -279,6 +280,48 @@ async def test_a_command_that_comes_twice_has_done_no_more_than_once(service: An
     again = await service.post(f"{path}/{command}", body)
     assert again.is_success or again.status_code == 409
     assert (await service.one(), (await service.left()).count("page_requested")) == (once, pages)
+
+
+async def test_a_refused_acknowledgement_is_logged_and_paging_goes_on(service: Any) -> None:
+    """SN-36, invariant 18: by whom nobody knows, by a person without the role, and one that is replayed ten minutes later,
+    when the incident has moved on (S4). The log names the key, and neither person nor incident."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    path = f"/v1/incidents/{(await service.one())['incident_ref']}/acknowledge"
+    with capture_logs() as logged:
+        for actor in ({"id": "stranger", "role": "support"}, {"id": "on-call-1", "role": "safety_team"}):
+            assert (await service.post(path, {"epoch": 1, "actor": actor})).status_code == 403
+    refused = {"event": "refused", "log_level": "info", "slug": "role-not-held", "key": "support"}
+    assert [line for line in logged if line["event"] == "refused"] == [
+        refused | {"route": "/v1/incidents/{ref}/acknowledge"}
+    ] * 2
+    before = (await service.left()).count("page_requested")
+    service.now.advance(minutes=2)
+    await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") == before + 1
+    assert (await service.post(path, {"epoch": 1, "actor": SUPPORT})).status_code == 200
+    await service.hear(SafetyMandatoryReportTriggered, {"agent_incident_id": "A-1", "severity": "critical"})
+    service.now.advance(minutes=10)
+    with capture_logs() as logged:
+        assert (await service.post(path, {"epoch": 1, "actor": SUPPORT})).status_code == 409
+    assert [line["slug"] for line in logged if line["event"] == "refused"] == ["epoch-has-passed"]
+    before = (await service.left()).count("page_requested")
+    await page_who_is_due(service.units)
+    assert (await service.left()).count("page_requested") > before
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+)
+@pytest.mark.parametrize("command", ["acknowledge", "close", "raise"])
+async def test_a_form_that_is_sent_without_a_key_changes_nothing(service: Any, command: str, content_type: str) -> None:
+    """SN-37, invariant 22: mail scanners submit what they find on a page as well (S4)."""
+    await service.hear(SafetyCrisisDetected, CRISIS)
+    before = await service.rows("select * from incident")
+    path = f"/v1/incidents/{before[0]['ref']}/{command}"
+    for query in ("", "?epoch=1&actor=on-call-1"):
+        answer = await service.client.post(path + query, content=b"epoch=1", headers={"content-type": content_type})
+        assert answer.status_code == 401
+    assert await service.rows("select * from incident") == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)

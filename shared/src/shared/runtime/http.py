@@ -121,7 +121,9 @@ def require(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
     """A dependency: the key of the caller, which must have this scope (401, 403)."""
 
     async def key(request: Request, presented: _Presented) -> ApiKey:
-        return authorise(request.app.state.keys, presented.credentials if presented else None, scope)
+        found = authorise(request.app.state.keys, presented.credentials if presented else None, scope)
+        request.state.key_name = found.name
+        return found
 
     return key
 
@@ -140,6 +142,11 @@ def authorise(keys: ApiKeys, presented: str | None, scope: Scope) -> ApiKey:
     return key
 
 
+def _route(request: Request) -> str | None:
+    """The pattern of the address, without what stands in it."""
+    return getattr(request.scope.get("route"), "path", None)
+
+
 def _failing(checks: Mapping[str, Callable[[], str | None]]) -> dict[str, str]:
     return {name: reason for name, check in checks.items() if (reason := check()) is not None}
 
@@ -150,7 +157,8 @@ def _answer_with_problems(api: FastAPI) -> None:
         return error.response()
 
     @api.exception_handler(Refusal)
-    async def refusal(_: Request, error: Refusal) -> JSONResponse:
+    async def refusal(request: Request, error: Refusal) -> JSONResponse:
+        log.info("refused", slug=error.slug, route=_route(request), key=getattr(request.state, "key_name", None))
         title = (type(error).__doc__ or "Refused").strip().splitlines()[0]
         return Problem(error.status, error.slug, title, clause=error.clause).response()
 
