@@ -30,6 +30,7 @@ from deploy.provider import provide_engines
 from notifier.app import URGENT_PAUSE, channels, read_edition
 from notifier.domain.desk import Desk
 from notifier.domain.gate import Gate
+from notifier.domain.hours import Hours
 from notifier.domain.notification import GO, Audience, Channel, Intent, Notification, Template
 from notifier.domain.templates import Templates
 from notifier.settings import NotifierSettings
@@ -150,7 +151,9 @@ class Bench:
             await connection.execute("truncate notification, pace, disabled_destination, outbox")
         policy = load_policy()
         templates = Templates(read_edition(policy))
-        desk = Desk(policy, templates, Gate(load_confidentiality()), self._directory(trouble), "the list")
+        desk = Desk(
+            policy, templates, Gate(load_confidentiality()), self._directory(trouble), "the list", Hours.of(policy)
+        )
         ways_out: list[Deliveries] = []
 
         def make(connection: Connection, at: datetime) -> NotifierUnit:
