@@ -427,6 +427,24 @@ async def test_when_all_ways_to_a_person_fail_at_once_the_next_person_is_told(ho
     assert house.mails_to("sam") == [f"[{REF}] Action needed now"]
 
 
+async def test_a_provider_that_is_down_is_not_waited_for_person_by_person(house: House, say: Any) -> None:
+    """Invariant 17: of those who are next, the first, and the first who is reached by another provider."""
+    plain = house.directory(pat=[way("email", "pat@staff.example")]).model_dump(mode="json")
+    plain["on_call"]["lead"] = [{"id": "lea", "email": "lea@staff.example"}]
+    kim = [way("email", "kim@staff.example"), way("slack", house.slack.url)]
+    plain["on_call"]["safety_team"] = [{"id": "kim", "channels": kim}]
+    desk = dataclasses.replace(house.desk, directory=Directory.from_yaml(yaml.safe_dump(plain)))
+    house.replica = await house.make(desk)
+    house.mail.answers = ["421 away"] * 1_000
+    await house.hear(say.paged(roles=["primary"]))
+    await house.replica.pages.look()
+    await asyncio.gather(*house.replica.pages._under_way)
+    await house.replica.pages.look()
+    assert {person for person, _ in await house.fates()} == {"pat", "sam", "kim"}
+    await house.settle()
+    assert (await house.fates())["kim", "slack"] == "sent"
+
+
 async def test_a_page_of_which_nobody_knows_whether_it_arrived_is_told_to_the_next_person(
     house: House, say: Any
 ) -> None:

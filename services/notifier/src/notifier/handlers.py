@@ -309,7 +309,8 @@ def pages_on(ways: Iterable[Way], page: Notification) -> list[str]:
 
 def on_unreached(page: Notification, unit: NotifierUnit) -> None:
     """A page has not reached its recipient: unless another way may, or somebody stands in for them already, the next person on
-    duty who knows nothing of it is told as well (invariant 27).
+    duty who knows nothing of it is told as well (invariant 27); and where that one can only be reached by the same destination,
+    the next who can be by another, so that no provider that is down is waited for person by person (invariant 17).
     """
     recipient = page.intent.recipient
     known = {
@@ -321,12 +322,18 @@ def on_unreached(page: Notification, unit: NotifierUnit) -> None:
     )
     if recipient == RESTRICTED or any(may_reach(one, unit.now) for one in others):
         return
-    for person, pages in known.items():
-        if not pages:
-            for way in unit.desk.ways_to(person):
-                intent = replace(audience.redirected(page.intent, way), stands_in_for=recipient)
-                _add(_paced(_decided(intent, None, GO, unit), unit), unit)
-            return
+    told: list[Intent] = []
+    for person in (person for person, pages in known.items() if not pages):
+        intents = [
+            replace(audience.redirected(page.intent, way), stands_in_for=recipient) for way in unit.desk.ways_to(person)
+        ]
+        is_elsewhere = any(unit.desk.destination(intent) != page.destination for intent in intents)
+        if not told or is_elsewhere:
+            told += intents
+        if is_elsewhere:
+            break
+    for intent in told:
+        _add(_paced(_decided(intent, None, GO, unit), unit), unit)
 
 
 def _speaks_for(recipient: str, page: Notification) -> bool:
