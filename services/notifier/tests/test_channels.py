@@ -366,12 +366,13 @@ async def test_sn_14_the_outage_is_counted_from_the_first_page_though_newer_ones
 
 
 async def test_sn_58_a_provider_that_hangs_is_cut_off_and_holds_up_nobody(house: House, say: Any) -> None:
-    """SN-58: 100 calls hang, 64 at a time; every mail has gone out before the first of them is cut off, after five seconds."""
+    """SN-58: 80 calls hang, 64 at a time; every mail has gone out before the first of them is cut off, after five seconds."""
     house.hook.answers = [None]
-    people = [
-        {"id": f"p{n}", "email": f"p{n}@staff.example", "channels": [way("webhook", f"{house.hook.url}/{n}")]}
-        for n in range(100)
+    people: list[dict[str, Any]] = [
+        {"id": f"p{n}", "channels": [way("webhook", f"{house.hook.url}/{n}")]} for n in range(80)
     ]
+    for person in people[::8]:
+        person["email"] = f"{person['id']}@staff.example"
     plain = house.desk.directory.model_dump(mode="json")
     plain["on_call"]["lead"] = people
     house.replica = await house.make(
@@ -379,11 +380,11 @@ async def test_sn_58_a_provider_that_hangs_is_cut_off_and_holds_up_nobody(house:
     )
     await house.hear(say.paged(roles=["lead"]))
     pages = house.replica.pages
-    while len(house.mail.taken) < 100:
+    while len(house.mail.taken) < 10:
         await pages.look()
         assert not [one for one in pages._finished if one.result.outcome == "ambiguous"]
         await asyncio.sleep(0.01)
-    assert len(pages._under_way) <= 64 + 8
+    assert 64 <= len(pages._under_way) <= 64 + 8
     await asyncio.gather(*pages._under_way)
     await pages.look()
     rows = await house.replica.rows("select reason from notification where channel = 'webhook' and reason is not null")
