@@ -26,7 +26,7 @@ from notifier.domain.desk import Desk
 from notifier.domain.notification import Channel
 from notifier.senders.guarded_http import GuardedHttp
 from notifier.settings import NotifierSettings
-from notifier.store import of_incident
+from notifier.store import Sought, listed
 from notifier.timers import DEGRADED_AFTER, Deliveries, PagingWatch
 from shared.directory import Directory
 from shared.runtime.database import Database
@@ -75,7 +75,7 @@ class House:
     async def fates(self, ref: str = REF) -> dict[tuple[str, str], str]:
         """What became of each page of an incident, by person and way."""
         async with self.replica.units.database.connection() as connection:
-            pages = await of_incident(connection, ref, limit=1_000)
+            pages = await listed(connection, Sought(incident_ref=ref), limit=1_000)
         return {(one.intent.recipient, one.intent.place): one.state.value for one in pages}
 
     def mails_to(self, person: str) -> list[str]:
