@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 import shared  # noqa: F401 - before pytest takes the folder of that name for a namespace package
@@ -29,6 +30,10 @@ for name, is_repeatable in (("repeatable", True), ("random", False)):
         suppress_health_check=[HealthCheck.too_slow],
     )
 settings.load_profile("repeatable")
+
+# A traceback that is logged stays as short as Python writes it: with every local it takes seconds, and deadlines pass meanwhile.
+plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 # Tests that run side by side have engines of their own each, and take turns with the ports.
 if "PYTEST_XDIST_WORKER" in os.environ:
