@@ -8,6 +8,10 @@ import yaml
 
 from deploy.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from deploy.stack import SERVICES
+from intake.settings import IntakeSettings
+from notifier.settings import NotifierSettings
+from safety_bridge.settings import SafetyBridgeSettings
+from shared.runtime.settings import ServiceSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,6 +39,19 @@ def test_whoever_runs_one_lane_has_a_sibling_that_runs_the_other(services: dict[
             assert lanes[f"{name}-bulk"] == "bulk"
         elif lane == "bulk":
             assert lanes[name.removesuffix("-bulk")] == "urgent"
+
+
+NOT_BY_COMPOSE = {"audit_heads_file", "http_host", "http_port", "intake_max_age_days", "lane", "policy_file"}
+"""Files inside a container, what the image sets, and what only tests and small machines change."""
+
+
+@pytest.mark.parametrize("settings", [IntakeSettings, SafetyBridgeSettings, NotifierSettings])
+def test_what_can_be_set_can_be_set_in_compose(services: dict[str, Any], settings: type[ServiceSettings]) -> None:
+    """Design 3.4: a setting that a container never sees is none."""
+    wanted = {
+        f"SUPPORT_{name.upper()}" for name in settings.model_fields.keys() - NOT_BY_COMPOSE if "topic_" not in name
+    }
+    assert wanted <= services["notifier"]["environment"].keys()
 
 
 def test_tests_and_compose_use_the_same_images(services: dict[str, Any]) -> None:
