@@ -51,6 +51,16 @@ def test_what_may_have_arrived_is_repeated_to_staff_and_held_for_customers(resul
     assert after[Audience.CUSTOMER].reason == Reason.AMBIGUOUS
 
 
+def test_of_what_failed_after_a_try_that_left_it_open_somebody_may_know() -> None:
+    """What it said is taken back like what was sent (L13); of what was only ever refused nobody knows."""
+    mail = a_notification(Audience.TEAM)
+    refused, doubtful = (ended(begun(ended(begun(mail, AT), first, AT), AT), REFUSED, AT) for first in (BUSY, UNKNOWN))
+    assert {(one.state.value, one.may_have_arrived) for one in (refused, doubtful)} == {
+        ("failed", False),
+        ("failed", True),
+    }
+
+
 def test_a_page_is_tried_after_1_2_4_8_15_15_seconds_without_end() -> None:
     """Each up to 20 % earlier, so that replicas do not march in step, and never later: SN-14 leaves 15 seconds (S4)."""
     page = a_notification(Audience.ON_CALL)

@@ -381,6 +381,7 @@ def _begin(notification: Notification, disabled: Collection[str], unit: Notifier
         if lost.state is not State.QUEUED:
             _settle(notification, lost, unit)
             return None
+        notification = replace(notification, is_doubtful=True)
     if _put_off(notification, unit):
         return None
     try:

@@ -238,6 +238,8 @@ class Notification:
     decided_by: str | None = None
     """Who supplied its facts, released it or sent it again."""
     sent_at: datetime | None = None
+    is_doubtful: bool = False
+    """A try of it left open whether it arrived (RFC 1047)."""
     others_asked: bool = False
     """Since it had not reached its recipient, another way or person was looked for (invariant 27)."""
     destination: str = Channel.EMAIL
@@ -251,8 +253,12 @@ class Notification:
 
     @property
     def may_have_arrived(self) -> bool:
-        """Whether its recipient may know of it; of one that failed for good nobody does."""
-        return self.state is State.SENT or (self.state in OPEN and self.attempts > 0)
+        """Whether its recipient may know of it; of one that failed for good only where an earlier try left that open."""
+        return (
+            self.state is State.SENT
+            or (self.state in OPEN and self.attempts > 0)
+            or (self.state is State.FAILED and self.is_doubtful)
+        )
 
     @property
     def is_urgent(self) -> bool:

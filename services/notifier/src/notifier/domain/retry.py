@@ -87,8 +87,10 @@ def ended(notification: Notification, result: SendResult, now: datetime) -> Noti
         return replace(waiting, reason=notification.reason, next_look_at=now + asked)
     if result.outcome is Outcome.PERMANENT:
         return notification.under(Verdict(State.FAILED, result.code), now)
-    if result.outcome is Outcome.AMBIGUOUS and notification.intent.audience is Audience.CUSTOMER:
-        return notification.under(Verdict(State.HELD, Reason.AMBIGUOUS), now)
+    if result.outcome is Outcome.AMBIGUOUS:
+        notification = replace(notification, is_doubtful=True)
+        if notification.intent.audience is Audience.CUSTOMER:
+            return notification.under(Verdict(State.HELD, Reason.AMBIGUOUS), now)
     pause = pause_after(notification)
     if pause is None:
         return notification.under(Verdict(State.FAILED, result.code), now)
