@@ -12,6 +12,8 @@ class Asked:
 
     headers: dict[str, str]
     body: bytes
+    path: str = ""
+    """Without the slash before it."""
 
 
 @dataclass(slots=True)
@@ -27,10 +29,11 @@ class HttpRoom:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                lines = head.decode("latin-1").split("\r\n")[1:-2]
+                first, *lines = head.decode("latin-1").split("\r\n")[:-2]
                 headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-                self.asked.append(Asked(headers, await reader.readexactly(int(headers.get("content-length", 0)))))
-                said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.asked.append(Asked(headers, body, first.split(" ")[1][1:]))
+                said = self.answer_to(self.asked[-1])
                 if self.drops_line:
                     break
                 if said is None:
@@ -38,16 +41,19 @@ class HttpRoom:
                 else:
                     writer.write(said)
                     await writer.drain()
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionResetError):
             pass
         finally:
             writer.close()
 
+    def answer_to(self, asked: Asked) -> bytes | None:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
 
 @asynccontextmanager
-async def http_room(port: int = 0) -> AsyncIterator[HttpRoom]:
+async def http_room(port: int = 0, one: HttpRoom | None = None) -> AsyncIterator[HttpRoom]:
     """One that is open, until the test is done with it."""
-    one = HttpRoom()
+    one = one or HttpRoom()
     server = await asyncio.start_server(one.serve, "127.0.0.1", port, backlog=2_000)
     one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     yield one
