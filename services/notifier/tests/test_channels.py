@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -522,6 +523,23 @@ async def test_a_roll_up_that_cannot_be_delivered_is_told_to_the_next_person(hou
     house.slack.answers = [NOT_FOUND]
     await house.after(61)
     assert house.mails_to("sam") == ["[SI] Action needed now"]
+
+
+async def test_a_roll_up_that_waits_too_long_for_its_turn_is_told_to_the_next_person(house: House, say: Any) -> None:
+    """A destination that is spared when the roll-up is due is no reason to keep silent about what it stands for (SN-12, 4.8)."""
+    await only_by_slack(house)
+    await house.hear(*(say.paged(f"SI-0000000{n}", roles=["primary"]) for n in range(8)))
+    await house.settle()
+    for _ in range(5):
+        await house.after(1)
+    house.slack.answers = [answer(429, retry_after="3600")]
+    await house.hear(say.paged("SI-99999999", roles=["primary"], lane="mandatory_report"))
+    await house.settle()
+    await house.after(61)
+    await house.after(1)
+    assert house.mails_to("sam") == ["[SI-99999999] Action needed now", "[SI] Action needed now"]
+    told = house.mail.taken[-1].content.decode()
+    assert sorted(set(re.findall(r"SI-0\d{7}", told))) == ["SI-00000005", "SI-00000006", "SI-00000007"]
 
 
 class Mute(Desk):

@@ -203,6 +203,8 @@ class Deliveries:
         unasked = [page for page in unreached if not page.others_asked]
         if not unasked:
             return
+        for roll_up in (page for page in unasked if page.is_uncounted):
+            await self._count(roll_up)  # whoever is told instead is told the same
         try:
             async with self._units.begin() as unit:
                 await _ask_others(unasked, unit)
