@@ -65,6 +65,19 @@ async def test_a_destination_that_asks_to_be_left_alone_is_left_alone(channel: C
     assert channel.asked == ["a", "b", "a"]
 
 
+async def test_what_was_asked_for_is_remembered_however_long_it_is(channel: Channel, now: FakeNow) -> None:
+    """SN-12: an hour is an hour, whatever goes out to others meanwhile; what only was unused is forgotten."""
+    spared = Destinations(channel, Allowance(at_once=4), now, places=1_000)
+    channel.results["a"] = SendResult(Outcome.TRANSIENT, "429", timedelta(hours=1))
+    await spared.send(to("a"), within=SOON)
+    await spared.send(to("b"), within=SOON)
+    now.advance(seconds=3_599)
+    await spared.send(to("c"), within=SOON)
+    assert spared.busy() == ["a"]
+    assert list(spared._known) == ["a", "c"]
+    assert (await spared.send(to("a"), within=SOON)).retry_after == timedelta(seconds=1)
+
+
 async def test_a_destination_that_keeps_failing_gets_a_pause(channel: Channel, now: FakeNow) -> None:
     """Then one message tries it again; an answer, also a final no, ends the trouble."""
     spared = Destinations(channel, Allowance(at_once=4, opens_after=2), now, places=1_000)

@@ -118,11 +118,13 @@ class Destinations:
             destination.not_before = self._now() + pause
 
     def _forget_unused(self) -> None:
-        """The one used longest ago stands first."""
+        """The one used longest ago stands first; one that asked to be left alone for longer is remembered."""
+        now = self._now()
         for name, first in list(self._known.items()):
-            if first.under_way or self._now() - first.used_at < FORGOTTEN_AFTER:
+            if now - first.used_at < FORGOTTEN_AFTER:
                 return
-            del self._known[name]
+            if not first.under_way and (first.not_before is None or first.not_before <= now):
+                del self._known[name]
 
 
 class Channels:
