@@ -351,6 +351,26 @@ async def test_a_range_is_sent_again_after_a_dry_run(service, say) -> None:
     assert {one["decided_by"] for one in again} == {"robin"}
 
 
+async def test_a_range_sends_once_what_was_sent_again_and_failed_again(service, say) -> None:
+    """The first message and the one that repeated it both stand in the range; its reader gets it once (T3)."""
+    await service.hear(say.created(), say.assigned("login"))
+    await service.ends(FAILED)
+    (first,) = await service.listed(audience="customer")
+    await service.post(f"/v1/notifications/{first['notification_id']}/resend")
+    await service.ends(FAILED)
+    service.now.advance(seconds=1)
+    body = {
+        "state": "failed",
+        "audience": "customer",
+        "since": "2026-03-01T00:00:00Z",
+        "until": service.now().isoformat(),
+    }
+    for body["dry_run"] in (True, False):
+        answer = (await service.post("/v1/notifications/resend", body, idempotency_key="after the outage")).json()
+        assert (answer["matched"], answer["resent"], answer["already_resent"]) == (2, 1, 0)
+    assert len(await service.listed(audience="customer", state="queued")) == 1
+
+
 async def test_of_a_range_what_no_longer_holds_is_counted_by_reason(service, say) -> None:
     """(T3)"""
     for number in range(3):

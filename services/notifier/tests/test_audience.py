@@ -90,6 +90,16 @@ def test_a_later_decision_says_nothing_to_the_customer(office, say) -> None:
     ]
 
 
+def test_a_rise_that_finds_a_claim_has_its_receipt_too(office, say) -> None:
+    """Inside its category that is a rise (R8); the customer is told of both, and of the claim once (T4)."""
+    office.hear(say.created(), say.assigned("missing_attribution", team="content"))
+    claim = {"category": "ip_attribution", "subcategory": "rights_holder_claim", "team": "legal", "to_level": 3}
+    office.hear(say.escalated(**claim, criterion="rights_holder_claim"))
+    office.hear(say.escalated(**claim, criterion="legal_dispute", decision_id="d-3"))
+    told = sorted(one.intent.template for one in office.told_to("customer"))
+    assert told == ["escalation", "escalation", "initial_response", "receipt", "rights_holder_claim"]
+
+
 def test_a_second_created_changes_nothing(office, say) -> None:
     """The first stands; the router sets the second aside."""
     office.hear(say.created(), say.created(requester={"id": "u-2", "email": "other@example.com"}), say.assigned())
@@ -170,6 +180,13 @@ def test_after_seven_days_a_resolution_stands(office, say) -> None:
     assert office.latest("resolution").state == "queued"
     office.hear(say.reopened(at=say.at + timedelta(days=7)))
     assert office.latest("resolution").state == "superseded"
+
+
+def test_what_happened_before_the_resolution_reopens_nothing(office, say) -> None:
+    """It only arrived later (L13): the router leaves the ticket resolved as well."""
+    office.hear(say.created(), say.assigned("login"), say.resolved())
+    office.hear(say.reopened(at=say.at - timedelta(microseconds=1)))
+    assert office.latest("resolution").state == "queued"
 
 
 def test_a_second_resolution_stands_for_the_first_that_is_held(office, say) -> None:

@@ -237,10 +237,10 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
             known = await _lock_again(found, idempotency_key, unit)
             refused: Counter[str] = Counter()
             send_again = handlers.resent if body.dry_run else handlers.resend
-            resent = []
+            resent = set[str]()
             for notification in found:
                 try:
-                    resent.append(send_again(notification, idempotency_key, key.name, unit).id)
+                    resent.add(send_again(notification, idempotency_key, key.name, unit).id)
                 except NotResendable as refusal:
                     refused[refusal.reason] += 1
         already = len(known.intersection(resent))

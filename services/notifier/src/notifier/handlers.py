@@ -161,7 +161,7 @@ def on_routing_escalated(message: Received[RoutingEscalated], unit: NotifierUnit
     """Customer and team are told who has the ticket now, and why (T1, R8)."""
     event = message.event
     cause = _cause(message, event.decision_id)
-    ticket = _moved(event, unit)
+    ticket = _moved(event, cause, unit)
     _tell(audience.escalated(ticket, event.also_notified, event.criterion, cause), ticket, unit)
     facts = {"team": event.team.value, "criterion": event.criterion.value}
     _tell_customer(ticket.on(Occasion(Trigger.ESCALATED, cause, facts)), unit)
@@ -169,9 +169,10 @@ def on_routing_escalated(message: Received[RoutingEscalated], unit: NotifierUnit
 
 def on_routing_deescalated(message: Received[RoutingDeescalated], unit: NotifierUnit) -> None:
     """The team that has the ticket again is told (R8)."""
-    ticket = _moved(message.event, unit)
+    cause = _cause(message, message.event.decision_id)
+    ticket = _moved(message.event, cause, unit)
     unit.tickets.save(ticket)
-    _tell(audience.assigned(ticket, (), _cause(message, message.event.decision_id)), ticket, unit)
+    _tell(audience.assigned(ticket, (), cause), ticket, unit)
 
 
 def on_routing_refused(message: Received[RoutingRefused], unit: NotifierUnit) -> None:
@@ -419,7 +420,8 @@ def tell_of_loop(notification: Notification, ticket: Ticket, unit: NotifierUnit)
 
 
 def resent(notification: Notification, key: str, by: str, unit: NotifierUnit) -> Notification:
-    """What sending it once more makes, or has made already for the same key; nothing is kept yet.
+    """What sending it once more makes, or has made already for the same key, also of another try at the same; nothing is
+    kept yet.
 
     Raises:
         NotResendable: as for `Notification.again`, or what it says no longer holds or may not be said.
@@ -604,14 +606,14 @@ def _created(ticket_id: str, unit: NotifierUnit) -> Ticket:
     return ticket
 
 
-def _moved(event: RoutingEscalated | RoutingDeescalated, unit: NotifierUnit) -> Ticket:
+def _moved(event: RoutingEscalated | RoutingDeescalated, cause: Cause, unit: NotifierUnit) -> Ticket:
     ticket = unit.tickets.get(event.ticket_id)
     if ticket.routing is None:
         raise UnknownTicket
     routing = replace(ticket.routing, team=event.team, owning_team=event.owning_team, level=event.to_level)
     if event.category is not None:
         routing = replace(routing, category=event.category, subcategory=event.subcategory)
-    return replace(ticket, routing=routing, also_notified=event.also_notified)
+    return replace(ticket.routed(routing, cause=cause), also_notified=event.also_notified)
 
 
 def _cause(message: Received[Event], cause_id: str) -> Cause:

@@ -92,7 +92,6 @@ select document from notification
 where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at is not null
 order by next_look_at limit $2 for update skip locked
 """
-_READ = "select document from notification where id = any($1)"
 _LOCK = "select document from notification where id = any($1) order by id for update"
 _CLAIM = """
 select due.document from unnest($3::text[], $4::integer[]) as free (channel, places)
@@ -219,11 +218,6 @@ class Notifications:
     async def lock(self, connection: Connection, notification_ids: Iterable[str]) -> None:
         if wanted := sorted(notification_ids):
             self._read(await connection.fetch(_LOCK, wanted))
-
-    async def peek(self, connection: Connection, notification_ids: Iterable[str]) -> list[Notification]:
-        """As they are, not locked and not kept."""
-        rows = await connection.fetch(_READ, sorted(notification_ids))
-        return [_NOTIFICATION.validate_json(row[0]) for row in rows]
 
     async def sought(self, connection: Connection, sought: "Sought", *, limit: int) -> Sequence[Notification]:
         """What fits, oldest first, locked."""

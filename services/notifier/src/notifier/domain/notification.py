@@ -316,7 +316,8 @@ class Notification:
         return replace(self, released=self.released or for_safety, decided_by=by)
 
     def again(self, key: str) -> Intent:
-        """The intent of sending it once more; the same key is the same intent, however often it is asked for.
+        """The intent of sending it once more; the same key is the same intent, however often it is asked for, and whether of
+        the first message or of one that repeats it.
 
         Raises:
             NotResendable: it has not ended, was overtaken, or is a page or a roll-up, which say what was then.
@@ -324,7 +325,8 @@ class Notification:
         is_over = self.state in (State.SENT, State.FAILED, State.SUPPRESSED)
         if not is_over or self.is_urgent or self.intent.template in COUNTED:
             raise NotResendable
-        return replace(self.intent, identity=(*self.intent.identity, "again", key))
+        first = self.intent.identity[:-2] if self.resend_of else self.intent.identity
+        return replace(self.intent, identity=(*first, "again", key))
 
     def _supplied(self, name: str, value: str | bool) -> str:
         if name not in self.missing:

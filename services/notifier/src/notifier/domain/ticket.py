@@ -121,7 +121,7 @@ class Ticket:
         """The first `created` stands; that there was a second one is the router's to say."""
         return replace(self, customer=self.customer or customer)
 
-    def routed(self, routing: Routing, *, restricted: bool, first: bool, cause: Cause) -> Self:
+    def routed(self, routing: Routing, *, cause: Cause, first: bool = False, restricted: bool = False) -> Self:
         """Under a new decision, which may be an occasion: the first one, or the one that found a claim (T4)."""
         is_claim = routing.subcategory is Subcategory.RIGHTS_HOLDER_CLAIM
         ticket = replace(
@@ -144,8 +144,8 @@ class Ticket:
         return told is None or (self.resolved_at is not None and self.resolved_at.isoformat() == told)
 
     def can_be_reopened(self, at: datetime, *, within: timedelta) -> bool:
-        """Whether it is resolved, and not for too long (L12)."""
-        return self.resolved_at is not None and at - self.resolved_at <= within
+        """Whether it was resolved by then, and not for too long (L12); what happened before that arrives late (L13)."""
+        return self.resolved_at is not None and timedelta(0) <= at - self.resolved_at <= within
 
     def reopened(self) -> Self:
         """What was reported as done is open again, and what waits to say so is no longer true (T2)."""
