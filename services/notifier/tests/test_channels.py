@@ -366,6 +366,48 @@ async def test_sn_14_the_outage_is_counted_from_the_first_page_though_newer_ones
     assert beat.doubt() is None
 
 
+async def test_sn_14_pages_that_are_all_refused_for_good_are_an_outage_too(house: House, say: Any) -> None:
+    """A mail server that relays for nobody, and destinations that are gone: nothing is tried any more, and nobody was told."""
+    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    house.hook.answers, house.slack.answers = [answer(410)], [answer(404)]
+    house.mail.answers = ["550 no relaying"] * 100
+    with capture_logs():
+        for step in range(2):
+            await house.hear(say.paged(roles=["primary"], step=step))
+            await house.after(1)
+            assert set((await house.fates()).values()) == {"failed"}
+            await house.after(DEGRADED_AFTER.total_seconds())
+            await beat.look()
+            assert beat.doubt() == "pages reach nobody"
+            house.now.advance(minutes=10)
+            await beat.look()
+            assert beat.doubt() == "pages reach nobody"
+    assert (await house.replica.told()).count("paging_degraded") == 1
+    house.mail.answers = []
+    await house.hear(say.paged(roles=["primary"], step=2))
+    await house.after(1)
+    await beat.look()
+    assert beat.doubt() is None
+
+
+async def test_sn_14_a_page_that_a_roll_up_will_say_is_not_refused(house: House, say: Any) -> None:
+    """The channel of all people on duty is gone; Pat, who has had five pages, gets the sixth together with others in a minute."""
+    await only_by_slack(house)
+    await house.hear(*(say.paged(f"SI-0000000{n}", roles=["primary"]) for n in range(5)))
+    for _ in range(10):
+        await house.after(1)
+    desk = house.replica.units._make.keywords["desk"]
+    house.replica = await house.make(dataclasses.replace(desk, restricted={Channel.WEBHOOK: house.hook.url}))
+    house.hook.answers = [answer(410)]
+    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    with capture_logs():
+        await house.hear(say.paged("SI-00000005", roles=["primary"]))
+        await house.after(DEGRADED_AFTER.total_seconds())
+    assert sorted((await house.fates("SI-00000005")).values()) == ["failed", "queued"]
+    await beat.look()
+    assert beat.doubt() is None
+
+
 async def test_sn_58_a_provider_that_hangs_is_cut_off_and_holds_up_nobody(house: House, say: Any) -> None:
     """SN-58: 80 calls hang, 64 at a time; every mail has gone out before the first of them is cut off, after five seconds."""
     house.hook.answers = [None]

@@ -62,6 +62,9 @@ LATE_AFTER = timedelta(seconds=30)
 """By when the first page of an incident has to have left (invariant 17)."""
 DEGRADED_AFTER = timedelta(seconds=15)
 """How long pages of an incident may reach nobody before that is told and no beat goes out any more."""
+REPEATED_WITHIN = timedelta(minutes=16)
+"""By when an incident that nobody has acknowledged is paged again, but for the lanes that may wait longer: what was refused for
+good is counted for so long."""
 BEAT_EVERY, BEAT_WITHIN = timedelta(seconds=30), timedelta(seconds=5)
 
 TRIES = Counter(
@@ -297,7 +300,7 @@ class PagingWatch:
     async def look(self) -> bool:
         """Look whether pages reach people, tell when that changes, and send a beat if it is time for one."""
         async with self._units.begin() as unit:
-            since = await watch.untold_since(unit.connection)
+            since = await watch.untold_since(unit.connection, failed_since=unit.now - REPEATED_WITHIN)
             is_degraded = since is not None and unit.now - since >= DEGRADED_AFTER
             if since is not None and is_degraded:
                 if await watch.outage_begins(unit.connection, since, unit.now):

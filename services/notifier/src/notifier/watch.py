@@ -15,7 +15,7 @@ _NAMES = "select name from disabled_destination"
 _ENABLE = "delete from disabled_destination where name = $1 returning name"
 _UNTOLD = """
 select incident_ref, min(earlier.created_at) as since
-from (select distinct incident_ref from notification where urgent and incident_ref is not null and {pages}) as incident
+from ({incidents}) as incident
 cross join lateral (
     select max(coalesce(sent_at, created_at)) as at from notification
     where incident_ref = incident.incident_ref and state = 'sent'
@@ -25,8 +25,22 @@ where (earlier.state in ('queued', 'sending', 'failed') or earlier.reason = 'new
     and (told.at is null or earlier.created_at > told.at)
 group by 1
 """
-_UNTOLD_OF_OPEN = _UNTOLD.format(pages="next_look_at is not null and rolled_up_in is null")
-_UNTOLD_OF = _UNTOLD.format(pages="id = any($1)")
+_UNTOLD_NOW = _UNTOLD.format(
+    incidents="""
+    select incident_ref from notification
+    where urgent and incident_ref is not null and next_look_at is not null and rolled_up_in is null
+    union
+    select incident_ref from notification as failed
+    where urgent and incident_ref is not null and state = 'failed' and created_at > $1 and not exists (
+        select from notification as other
+        where other.incident_ref = failed.incident_ref and other.rolled_up_in is not null
+            and other.created_at >= failed.created_at
+    )
+    """
+)
+_UNTOLD_OF = _UNTOLD.format(
+    incidents="select distinct incident_ref from notification where id = any($1) and incident_ref is not null"
+)
 _BEGIN = "insert into paging_outage (since, told_at) values ($1, $2) on conflict do nothing"
 _END = "update paging_outage set ended_at = $1 where ended_at is null returning since"
 
@@ -61,9 +75,12 @@ async def enable(connection: Connection, name: str) -> bool:
     return await connection.fetchval(_ENABLE, name) is not None
 
 
-async def untold_since(connection: Connection) -> datetime | None:
-    """Since when an incident waits whose pages are being tried and have reached nobody; None where there is none."""
-    return min((row["since"] for row in await connection.fetch(_UNTOLD_OF_OPEN)), default=None)
+async def untold_since(connection: Connection, *, failed_since: datetime) -> datetime | None:
+    """Since when an incident waits whose pages have reached nobody; None where there is none.
+
+    Its pages are being tried, or one that was made since that instant was refused for good; what a roll-up says is not refused.
+    """
+    return min((row["since"] for row in await connection.fetch(_UNTOLD_NOW, failed_since)), default=None)
 
 
 async def untold_since_of(connection: Connection, page_ids: Collection[str]) -> dict[str, datetime]:
