@@ -10,7 +10,7 @@ def upgrade() -> None:
     run_script(
         """
         alter table notification add column audience text;
-        update notification set audience = convert_from(document, 'utf8')::json #>> '{intent,audience}';
+        update notification set audience = substring(convert_from(document, 'utf8') from '"audience":"([a-z_]+)"');
         alter table notification alter column audience set not null;
         create index notification_made on notification (created_at, id);
         """
