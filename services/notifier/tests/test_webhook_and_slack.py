@@ -174,7 +174,13 @@ async def test_only_a_beginning_of_an_endless_answer_is_read(room: HttpRoom, htt
     assert (answered.status, len(answered.body)) == (500, 64 * 1024)
 
 
-@pytest.mark.parametrize("url", ["http://example.com/", "ftp://127.0.0.1/", "https://127.0.0.2/", "https://[::1]/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/", "ftp://127.0.0.1/", "https://127.0.0.2/", "https://[::1]/", "https://[::127.0.0.1]/",
+        "https://[", "https://example.com:99999999/", "https://a..b/",
+    ],
+)  # fmt: skip
 async def test_private_addresses_and_plain_http_are_refused_before_anything_is_sent(
     url: str, http: GuardedHttp
 ) -> None:
@@ -211,7 +217,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: 
     [
         "127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "240.0.0.1", "::1", "fe80::1%1",
         "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
-        "2001:0:7f00:1::f5ff:fffe",
+        "2001:0:7f00:1::f5ff:fffe", "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1",
     ],
 )  # fmt: skip
 def test_addresses_inside_are_known_also_when_wrapped(address: str) -> None:

@@ -23,6 +23,8 @@ MOST_READ = 64 * 1024
 LONGEST_WAIT = timedelta(days=1)
 """What a server asks for beyond this is not believed."""
 _TRANSLATED = IPv6Network("64:ff9b::/96")
+_UNICAST = IPv6Network("2000::/3")
+"""Where the wide world is; what stands beside it is local, or an IPv4 address in other clothes."""
 
 Header = tuple[bytes, bytes]
 
@@ -70,7 +72,10 @@ class GuardedHttp:
             ForbiddenTarget: nothing was sent.
             Unanswered: nothing came back in time.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ForbiddenTarget from None
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in self._trusted):
             raise ForbiddenTarget
         under_way = _Progress()
@@ -90,6 +95,8 @@ class GuardedHttp:
             raise Unanswered(was_sent=under_way.was_sent) from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError):
             raise Unanswered(was_sent=under_way.was_sent) from None
+        except ValueError:  # a port or a name that there cannot be
+            raise ForbiddenTarget from None
 
     async def close(self) -> None:
         await self._pool.aclose()
@@ -141,14 +148,17 @@ class _GuardedBackend(httpcore2.AnyIOBackend):
 def is_public(address: str) -> bool:
     """Whether the address is one of the wide world, also where another one is wrapped in it."""
     known = ip_address(address.partition("%")[0])
-    inner = _inner(known) if isinstance(known, IPv6Address) else None
-    return known.is_global and not known.is_multicast and (inner is None or is_public(str(inner)))
+    if isinstance(known, IPv6Address):
+        inner = _inner(known)
+        if (known not in _UNICAST and known not in _TRANSLATED) or (inner is not None and not is_public(str(inner))):
+            return False
+    return known.is_global and not known.is_multicast
 
 
 def _inner(address: IPv6Address) -> IPv4Address | None:
     if address in _TRANSLATED:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+    return address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
 def _always(netloc: str) -> tuple[Header, ...]:
