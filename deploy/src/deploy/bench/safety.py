@@ -6,6 +6,7 @@ Kafka away at the fast lane; then ten thousand incidents in a minute. Read figur
 
 import argparse
 import asyncio
+import math
 import os
 import re
 import secrets
@@ -40,20 +41,20 @@ _REFERENCE = re.compile(rb"^Subject: .*\[(SI-[0-9A-Z]{8})\]", re.MULTILINE)
 
 
 class TimedCatcher(MailCatcher):
-    """Knows when the first mail about each incident came, and how many each person got."""
+    """Knows when the first mail about each incident came and how many each person got, and keeps no mail: it is no bottleneck."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first_at: dict[str, float] = {}
         self.of_person: Counter[str] = Counter()
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         content = envelope.content
         if isinstance(content, bytes) and b"Action needed now" in content:
             self.of_person.update(envelope.rcpt_tos)
             if found := _REFERENCE.search(content):
                 self.first_at.setdefault(found.group(1).decode(), time.monotonic())
-        return await super().handle_DATA(server, session, envelope)
+        return "250 taken"
 
 
 class Probe:
@@ -229,7 +230,7 @@ def _peak_megabytes(pid: int) -> int:
 
 def told(seconds: list[float]) -> str:
     ordered = sorted(seconds)
-    p50, p99, most = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)], ordered[-1]
+    p50, p99, most = (ordered[math.ceil(len(ordered) * share) - 1] for share in (0.5, 0.99, 1.0))
     load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
     return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, most {most * 1000:.0f} ms (n={len(ordered)}, {load})"
 
