@@ -316,6 +316,23 @@ async def test_what_no_longer_holds_is_not_sent_again(service, say) -> None:
     assert answer.status_code == 409
 
 
+async def test_what_was_said_of_a_clock_is_not_sent_again_once_it_is_withdrawn(service, say) -> None:
+    """A breach that failed and was corrected; a warning says what was then (L10, L13)."""
+    breach = say.breached()
+    await service.hear(say.created(), say.assigned("login"), say.warned(), breach)
+    await service.ends(FAILED)
+    await service.hear(say.warned(cycle=2))
+    await service.ends(SENT)
+    await service.hear(say.corrected(caused_by=breach.id))
+    about = [one for one in await service.listed() if one["template"] in ("sla_breached", "sla_warning")]
+    assert {(one["template"], one["state"]) for one in about} >= {
+        ("sla_breached", "superseded"),
+        ("sla_warning", "sent"),
+    }
+    for one in about:
+        assert (await service.post(f"/v1/notifications/{one['notification_id']}/resend")).status_code == 409
+
+
 async def test_a_page_is_repeated_by_its_incident_alone(service, say) -> None:
     """(S4)"""
     await service.hear(say.paged(roles=["primary"]))

@@ -4,6 +4,7 @@ from typing import Any
 
 from notifier import handlers
 from notifier.domain.notification import Template
+from notifier.domain.retry import Outcome, SendResult
 
 CUT = "Automatic messages were stopped"
 
@@ -75,4 +76,15 @@ async def test_retries_and_other_replicas_are_counted_once(replica, desk, say) -
     for _ in range(2):
         await ask(replica, say, most)
     assert answers(replica) == most
+    assert reports(replica) == []
+
+
+async def test_what_waits_for_a_spared_destination_is_counted_once(replica, desk, say) -> None:
+    """A message that was not tried yet is one message, however often it had to come back (HD-63, SN-12)."""
+    spared = [SendResult(Outcome.DEFERRED, "destination_busy")] * (desk.policy.notices.automatic.messages + 1)
+    replica.post.answers_to["loop@example.com"] = spared
+    await ask(replica, say, 1)
+    for _ in range(len(spared) + 2):
+        await replica.deliver()
+    assert (await replica.states("T-0"))["initial_response"] == "sent"
     assert reports(replica) == []

@@ -240,7 +240,7 @@ def on_sla_corrected(message: Received[SlaCorrected], unit: NotifierUnit) -> Non
     ticket = unit.tickets.get(event.ticket_id)
     _tell(audience.corrected(ticket, withdrawn, clock, _cause(message, message.id)), ticket, unit)
     for notification in withdrawn:
-        if notification.state in OPEN:
+        if notification.state in (*OPEN, State.FAILED):  # nor is that to be sent again
             _change(notification.superseded(Reason.OUTDATED), unit)
 
 

@@ -103,7 +103,7 @@ class Desk:
 
     def counted_as(self, notification: Notification, ticket: Ticket | None) -> Stream | None:
         """With what else to its requester it is counted before its first try; what a person lets go is not (HD-63)."""
-        if notification.intent.audience is not Audience.CUSTOMER or notification.attempts or notification.decided_by:
+        if notification.intent.audience is not Audience.CUSTOMER or notification.is_begun or notification.decided_by:
             return None
         address = self.address(notification.intent, ticket)
         return stream_of_requester(address) if address is not None else None

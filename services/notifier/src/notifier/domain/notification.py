@@ -245,6 +245,8 @@ class Notification:
     destination: str = Channel.EMAIL
     """What it shares places, pace and pauses with, as known when it was made; never an address."""
     resend_of: str | None = None
+    is_begun: bool = False
+    """A try of it has begun, if only to learn that its destination has to be spared: its requester was counted (HD-63)."""
 
     @classmethod
     def of(cls, notification_id: str, intent: Intent, verdict: Verdict, now: datetime) -> Self:
@@ -320,10 +322,10 @@ class Notification:
         the first message or of one that repeats it.
 
         Raises:
-            NotResendable: it has not ended, was overtaken, or is a page or a roll-up, which say what was then.
+            NotResendable: it has not ended, was overtaken, or is a page, a roll-up or a warning, which say what was then.
         """
         is_over = self.state in (State.SENT, State.FAILED, State.SUPPRESSED)
-        if not is_over or self.is_urgent or self.intent.template in COUNTED:
+        if not is_over or self.is_urgent or self.intent.template in (*COUNTED, Template.SLA_WARNING):
             raise NotResendable
         first = self.intent.identity[:-2] if self.resend_of else self.intent.identity
         return replace(self.intent, identity=(*first, "again", key))

@@ -68,6 +68,7 @@ def begun(notification: Notification, now: datetime) -> Notification:
         notification,
         state=State.SENDING,
         attempts=notification.attempts + 1,
+        is_begun=True,
         next_look_at=now + send_within(notification) + LEASE_MARGIN,
     )
 
