@@ -41,7 +41,7 @@ def _command(name: str) -> tuple[str, ...]:
 
 def _of_bulk(name: str) -> tuple[str, ...]:
     """A process without urgent work: where the processors are busy, it lets the others go first (S6)."""
-    return "nice", "-n", "10", *_command(name)
+    return "nice", "-n", "5", *_command(name)
 
 
 URGENT, BULK = ({"SUPPORT_LANE": lane} for lane in ("urgent", "bulk"))
