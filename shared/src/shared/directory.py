@@ -20,12 +20,13 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from shared.duty import Part, PersonId, Schedule
 from shared.vocabulary import Team
 
-Address = Annotated[
-    str, StringConstraints(max_length=254, pattern=r"^[^\s\x00-\x1f\x7f<>,;:\"@]+@[^\s\x00-\x1f\x7f<>,;:\"@]+$")
-]
+_ADDRESS = r"[^\s\x00-\x1f\x7f<>,;:\"@]+@[^\s\x00-\x1f\x7f<>,;:\"@]+"
+_URL = r"https?://[!-~]+"
+
+Address = Annotated[str, StringConstraints(max_length=254, pattern=f"^{_ADDRESS}$")]
 """An e-mail address and nothing else: what could start another header or recipient is refused."""
 
-Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[!-~]+$")]
+Url = Annotated[str, StringConstraints(max_length=2_000, pattern=f"^{_URL}$")]
 """Where a program takes a POST."""
 
 AN_INSTANT = timedelta(microseconds=1)
@@ -61,9 +62,9 @@ class ChannelKind(StrEnum):
 
 
 _FORMS: Mapping[ChannelKind, re.Pattern[str]] = {
-    ChannelKind.EMAIL: re.compile(r"[^\s\x00-\x1f\x7f<>,;:\"@]+@[^\s\x00-\x1f\x7f<>,;:\"@]+"),
-    ChannelKind.SLACK: re.compile(r"https?://[!-~]+"),
-    ChannelKind.WEBHOOK: re.compile(r"https?://[!-~]+"),
+    ChannelKind.EMAIL: re.compile(_ADDRESS),
+    ChannelKind.SLACK: re.compile(_URL),
+    ChannelKind.WEBHOOK: re.compile(_URL),
     ChannelKind.APPRISE: re.compile(r"[a-z][a-z0-9+.-]*://[!-~]*"),
 }
 
