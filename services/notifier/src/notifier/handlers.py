@@ -196,12 +196,7 @@ def on_sla_warning(message: Received[SlaWarning], unit: NotifierUnit) -> None:
     alarm = Alarm(event.milestone, event.cycle, message.id, share)
     cause = _cause(message, message.id)
     told = audience.warned(ticket, unit.team_of(ticket), alarm, due_at=event.due_at, share=share, cause=cause)
-    for intent in (one for each in told for one in unit.desk.on_every_channel(each)):
-        verdict = unit.desk.verdict(intent, ticket, now=unit.now)
-        warning = _decided(intent, ticket, verdict, unit)
-        if verdict == GO and unit.notifications.find(warning.id) is None:
-            warning = _paced(warning, unit)
-        _add(warning, unit)
+    _tell(told, ticket, unit)
 
 
 def on_clock_moved(message: Received[SlaEvent], unit: NotifierUnit) -> None:
@@ -270,9 +265,7 @@ def on_page_requested(message: Received[SafetyPageRequested], unit: NotifierUnit
         page = _decided(intent, None, verdict, unit)
         for older in audience.overtaken(unit.notifications.open_of(event.incident_ref), page):
             _change(older, unit)
-        if verdict == GO and unit.notifications.find(page.id) is None:
-            page = _paced(page, unit)
-        _add(page, unit)
+        _add_at_its_pace(page, unit)
 
 
 def _ladder(event: SafetyPageRequested) -> str:
@@ -334,7 +327,7 @@ def on_unreached(page: Notification, unit: NotifierUnit) -> None:
         if is_elsewhere:
             break
     for intent in told:
-        _add(_paced(_decided(intent, None, GO, unit), unit), unit)
+        _add_at_its_pace(_decided(intent, None, GO, unit), unit)
 
 
 def _speaks_for(recipient: str, page: Notification) -> bool:
@@ -517,7 +510,7 @@ def _tell_customer(ticket: Ticket, unit: NotifierUnit) -> None:
 
 def _tell(intents: Iterable[Intent], ticket: Ticket, unit: NotifierUnit) -> None:
     for intent in (one for told in intents for one in unit.desk.on_every_channel(told)):
-        _add(_decided(intent, ticket, unit.desk.verdict(intent, ticket, now=unit.now), unit), unit)
+        _add_at_its_pace(_decided(intent, ticket, unit.desk.verdict(intent, ticket, now=unit.now), unit), unit)
 
 
 def _decided(intent: Intent, ticket: Ticket | None, verdict: Verdict, unit: NotifierUnit) -> Notification:
@@ -544,6 +537,13 @@ def streams_of(message: Notification, ways: Iterable[Way]) -> list[Stream]:
         case _:
             return []
     return [Stream(way.recipient, lane, mode, way.name) for way in ways]
+
+
+def _add_at_its_pace(message: Notification, unit: NotifierUnit) -> None:
+    """Keep it, to go out by itself or together with others where it is one of too many (4.8)."""
+    if message.state is State.QUEUED and unit.notifications.find(message.id) is None:
+        message = _paced(message, unit)
+    _add(message, unit)
 
 
 def _paced(page: Notification, unit: NotifierUnit) -> Notification:
