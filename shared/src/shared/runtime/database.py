@@ -107,10 +107,15 @@ def is_transient(error: BaseException) -> bool:
         error = getattr(error.orig, "__cause__", None) or error
     if isinstance(error, TransientFailure | OSError | TimeoutError | exc.TimeoutError):
         return True
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InterfaceError) or _has_lost_its_place(error):
         return True
     state = getattr(error, "sqlstate", None)
     return state is not None and _TRANSIENT_STATES.match(state) is not None
+
+
+def _has_lost_its_place(error: BaseException) -> bool:
+    """The server ended the session and the driver, in the middle of reading that, takes no statement any more (asyncpg #1069)."""
+    return isinstance(error, asyncpg.InternalClientError) and str(error).startswith("cannot switch to state")
 
 
 def _plain(url: str) -> str:
