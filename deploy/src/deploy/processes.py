@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 PORTS = range(20_000, 32_000)
 """What `free_port` hands out. Never of the range from which the kernel takes ports for outgoing connections: while an engine is
 down, a client that keeps trying to reconnect could be given the very port and hold it."""
+AUTOGROUP_TRIES = 20
 
 # The kernel sends the death signal when the *thread* that started the child ends, so that all children are started by
 # one thread that lives as long as this process.
@@ -28,18 +30,20 @@ def start(
     environment: Mapping[str, str] | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     options: Sequence[str] = (),
+    niceness: int = 0,
 ) -> subprocess.Popen[bytes]:
     """A process whose output goes to `log`. It is sent `death_signal` when this process dies in whatever way.
 
     It leads a session of its own: a Ctrl-C on the terminal reaches its parent alone, which then stops things in order.
     `options` are further ones of setpriv(1). Without setpriv (macOS) only the orderly ways of dying are covered.
+    `niceness` is nice(1)'s, 0 to 19; more lets the others go first.
     """
     setpriv = shutil.which("setpriv")
     wrapper = [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), *options] if setpriv else []
 
     def popen() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*wrapper, *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -47,8 +51,26 @@ def start(
                 env=environment,
                 start_new_session=True,
             )
+        if niceness:
+            _make_nice(process.pid, niceness)
+        return process
 
     return _starter.submit(popen).result()
+
+
+def _make_nice(leader: int, niceness: int) -> None:
+    """Its session as well: where Linux hands out the processors by session (sched(7), autogroup), nice(1) counts within one."""
+    os.setpriority(os.PRIO_PROCESS, leader, niceness)
+    autogroup = Path(f"/proc/{leader}/autogroup")
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            autogroup.write_text(str(niceness))
+        except BlockingIOError:  # the kernel takes ten a second from those who are not root
+            time.sleep(0.05)
+        except OSError:  # no autogroups, not ours to change, or it has ended already
+            return
+        else:
+            return
 
 
 def run(command: Sequence[str | Path], *, log: Path, options: Sequence[str] = (), text: str = "") -> None:

@@ -33,26 +33,24 @@ class Service:
     port: int
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
 
 
 def _command(name: str) -> tuple[str, ...]:
     return sys.executable, "-m", name.replace("-", "_")
 
 
-def _of_bulk(name: str) -> tuple[str, ...]:
-    """A process without urgent work: where the processors are busy, it lets the others go first (S6)."""
-    return "nice", "-n", "5", *_command(name)
-
-
+BULK_NICENESS = 10
+"""Of a process without urgent work: where the processors are busy, it lets the others go first (S6)."""
 URGENT, BULK = ({"SUPPORT_LANE": lane} for lane in ("urgent", "bulk"))
 SERVICES = (
     Service("intake", 8080, _command("intake")),
-    Service("router", 8081, _of_bulk("router")),
-    Service("sla-monitor", 8082, _of_bulk("sla-monitor")),
+    Service("router", 8081, _command("router"), niceness=BULK_NICENESS),
+    Service("sla-monitor", 8082, _command("sla-monitor"), niceness=BULK_NICENESS),
     Service("safety-bridge", 8083, _command("safety-bridge"), URGENT),
-    Service("safety-bridge-bulk", 8085, _of_bulk("safety-bridge"), BULK),
+    Service("safety-bridge-bulk", 8085, _command("safety-bridge"), BULK, BULK_NICENESS),
     Service("notifier", 8084, _command("notifier"), URGENT),
-    Service("notifier-bulk", 8086, _of_bulk("notifier"), BULK),
+    Service("notifier-bulk", 8086, _command("notifier"), BULK, BULK_NICENESS),
 )
 
 
@@ -172,7 +170,8 @@ class Stack:
                 port = processes.free_port(service.port if self._usual_ports and number == 1 else None)
                 log = self.directory / "log" / f"{name}.log"
                 log.unlink(missing_ok=True)
-                yield Supervised(name, service.command, port, {**environment, **service.environment}, log)
+                environment_of_it = {**environment, **service.environment}
+                yield Supervised(name, service.command, port, environment_of_it, log, niceness=service.niceness)
 
     def _service_environment(self) -> dict[str, str]:
         key = {

@@ -20,7 +20,14 @@ class Supervised:
     """One process of a service, on one port, for as long as the system runs."""
 
     def __init__(
-        self, name: str, command: tuple[str, ...], port: int, environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: tuple[str, ...],
+        port: int,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        niceness: int = 0,
     ) -> None:
         self.name = name
         self.port = port
@@ -29,6 +36,7 @@ class Supervised:
         """In a row, none of them after a steady life."""
         self._command = command
         self._environment = environment
+        self._niceness = niceness
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_pid: int | None = None
         self._started_at = 0.0
@@ -51,7 +59,7 @@ class Supervised:
         if self._ready_pid is None:
             self.port = processes.free_port(self.port)  # nobody knows it yet, and somebody may have taken it meanwhile
         environment = {**self._environment, "SUPPORT_HTTP_PORT": str(self.port)}
-        self._process = processes.start(self._command, log=self.log, environment=environment)
+        self._process = processes.start(self._command, log=self.log, environment=environment, niceness=self._niceness)
         self._started_at = time.monotonic()
         self._start_again_at = None
 
