@@ -514,11 +514,16 @@ async def test_of_two_bodies_under_one_id_the_worse_one_stands(bridge: Any, firs
     )
 
 
-async def test_a_handlers_fault_is_an_incident_as_well(bridge: Any) -> None:
-    """Invariant 1: also where we are the ones who failed (S6)."""
-    readable = record(SafetyCrisisDetected, CRISIS, source=AGENT, at=bridge.now())
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [("critical", "critical"), (None, "critical"), ("soon", "critical"), ("medium", "high")],
+)
+async def test_a_handlers_fault_is_an_incident_as_well(bridge: Any, said: str | None, severity: str) -> None:
+    """Invariant 1: also where we are the ones who failed, and what it said of its severity is not lowered (S6)."""
+    readable = record(SafetyCrisisDetected, CRISIS | {"severity": said}, source=AGENT, at=bridge.now())
     emitted = await bridge.cannot_read(readable, DeadLetterCode.HANDLER_ERROR)
-    assert data_of(emitted, "incident_opened")["flags"] == ["unreadable"]
+    opened = data_of(emitted, "incident_opened")
+    assert (opened["flags"], opened["severity_working"]) == (["unreadable"], severity)
 
 
 async def test_a_routed_safety_ticket_that_could_not_be_handled_is_an_incident(bridge: Any) -> None:

@@ -154,11 +154,12 @@ def on_routing_refused(message: Received[RoutingRefused], unit: SafetyUnit) -> N
 def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:
     """Nothing on the agent's topic is only a dead letter: what cannot be read is an incident of its producer (S6).
 
-    A second body under a known id can be read: what it raises is raised. The record's bytes are sealed under its incident's key.
+    A second body under a known id can be read: what it raises is raised. What could be read and not be handled, a fault of ours,
+    is as severe as it said. The record's bytes are sealed under its incident's key.
     """
-    message = _readable(record, AGENT) if code is DeadLetterCode.ID_CONFLICT else None
-    if message is None:
-        names = _receive_unreadable(record, unit)
+    message = _readable(record, AGENT)
+    if message is None or code is not DeadLetterCode.ID_CONFLICT:
+        names = _receive_unreadable(record, unit, severity=_severity_unhandled(message))
         unit.after_loading(names, lambda: _seal_record(record, names, unit))
     elif type(message.event) is not SafetyAgentHeartbeat:
         names, heard = identities_of(message, unit.environment), signal.conflicting(_understood(message, unit))
@@ -561,11 +562,16 @@ def _new_ticket_id() -> TicketId:
     return TicketId("SR-" + "".join(secrets.choice(CROCKFORD) for _ in range(RESTRICTED_TICKET_DIGITS)))
 
 
-def _receive_unreadable(record: Record, unit: SafetyUnit) -> Sequence[Identity]:
+def _receive_unreadable(record: Record, unit: SafetyUnit, *, severity: Severity = Severity.HIGH) -> Sequence[Identity]:
     names = (identity.of_unreadable(_producer_of(record)),)
-    heard = signal.unreadable(occurred_at=record.timestamp, received_at=unit.now)
+    heard = signal.unreadable(occurred_at=record.timestamp, received_at=unit.now, severity=severity)
     unit.after_loading(names, lambda: _receive(heard, names, unit))
     return names
+
+
+def _severity_unhandled(message: Received[Any] | None) -> Severity:
+    kind = KINDS.get(type(message.event)) if message is not None else None
+    return signal.severity_at_least(message.event, kind) if message is not None and kind is not None else Severity.HIGH
 
 
 def _set_apart(message: Received[AgentEvent], names: Sequence[Identity], unit: SafetyUnit) -> None:
