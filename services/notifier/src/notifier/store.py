@@ -5,12 +5,13 @@ All are read back whole, so each is one document with the few columns that SQL h
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from notifier.domain.desk import Desk
 from notifier.domain.notification import OPEN, Audience, Channel, Notification, State, Way
@@ -89,16 +90,23 @@ update notification set next_look_at = $2 where rolled_up_in = $1 and state = 'q
 """
 _COVERED = """
 select document from notification
-where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at is not null
-order by next_look_at limit $2 for update skip locked
+where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at <= $2
+    and ($4::text[] is null or id = any($4))
+order by next_look_at limit $3 for update skip locked
 """
+_DUE_IDS = """
+select id from notification
+where urgent = $1 and next_look_at <= $2 and (rolled_up_in is null or state = 'queued') and destination <> all($3::text[])
+order by next_look_at limit $4
+"""
+_PUT_OFF = "update notification set next_look_at = $2 where id = $1 and next_look_at <= $2"
 _LOCK = "select document from notification where id = any($1) order by id for update"
 _CLAIM = """
 select due.document from unnest($3::text[], $4::integer[]) as free (channel, places)
 cross join lateral (
     select document from notification
     where urgent = $1 and notification.channel = free.channel and next_look_at <= $2 and rolled_up_in is null
-        and id <> all($5::text[]) and destination <> all($6::text[])
+        and id <> all($5::text[]) and destination <> all($6::text[]) and ($7::text[] is null or id = any($7))
     order by next_look_at limit free.places for update skip locked
 ) as due
 """
@@ -232,8 +240,9 @@ class Notifications:
         due_at: datetime,
         places: Mapping[Channel, int],
         spared: Collection[str],
+        among: Sequence[str] | None = None,
     ) -> Sequence[Notification]:
-        """What is due on one lane, as much as there are places on each channel, locked.
+        """What is due on one lane, as much as there are places on each channel, locked; of these ids alone where they are given.
 
         Passed over is what another replica is looking at, what this unit has read already (the database does not know yet
         what became of it), and what goes to destinations that are spared.
@@ -250,6 +259,7 @@ class Notifications:
                 list(free.values()),
                 list(self._known),
                 list(spared),
+                among,
             )
         )
 
@@ -273,9 +283,11 @@ class Notifications:
         rows = await connection.fetch(_WARNINGS, digest_id, now, NAMED)
         return self._read(rows), rows[0]["waiting"] if rows else 0
 
-    async def covered(self, connection: Connection, *, urgent: bool, limit: int) -> Sequence[Notification]:
-        """What a roll-up has said, locked, and is not marked so yet."""
-        return self._read(await connection.fetch(_COVERED, urgent, limit))
+    async def covered(
+        self, connection: Connection, *, urgent: bool, due_at: datetime, limit: int, among: Sequence[str] | None = None
+    ) -> Sequence[Notification]:
+        """What a roll-up has said, locked, and is not marked so yet; of these ids alone where they are given."""
+        return self._read(await connection.fetch(_COVERED, urgent, due_at, limit, among))
 
     def due_lanes(self, now: datetime) -> set[bool]:
         """The lanes, urgent or not, on which something was put that may go now."""
@@ -501,15 +513,33 @@ async def listed(connection: Connection, sought: Sought, *, limit: int) -> list[
 async def waiting_too_long(
     connection: Connection, *, since: datetime, destinations: Collection[str], limit: int
 ) -> list[Notification]:
-    """Pages that were due by then and go to these destinations, for which nobody else was looked for; not locked."""
-    rows = await connection.fetch(_WAITING_TOO_LONG, since, list(destinations), limit)
-    return [_NOTIFICATION.validate_json(row[0]) for row in rows]
+    """Pages that were due by then and go to these destinations, for which nobody else was looked for; not locked.
+
+    What this version cannot read is passed over: it is found when it is due.
+    """
+    found = []
+    for row in await connection.fetch(_WAITING_TOO_LONG, since, list(destinations), limit):
+        with suppress(ValidationError):
+            found.append(_NOTIFICATION.validate_json(row[0]))
+    return found
 
 
 async def place_of(connection: Connection, notification_id: str) -> tuple[datetime, str] | None:
     """Where a notification stands in the order of the lists."""
     created_at = await connection.fetchval("select created_at from notification where id = $1", notification_id)
     return (created_at, notification_id) if created_at is not None else None
+
+
+async def due_ids(
+    connection: Connection, *, urgent: bool, due_at: datetime, spared: Collection[str], limit: int
+) -> list[str]:
+    """What looks at a lane would take, unread."""
+    return [row["id"] for row in await connection.fetch(_DUE_IDS, urgent, due_at, list(spared), limit)]
+
+
+async def put_off(connection: Connection, notification_id: str, until: datetime) -> None:
+    """Look at it again then; nothing else of it changes, and it need not be readable."""
+    await connection.execute(_PUT_OFF, notification_id, until)
 
 
 async def waiting_for_a_person(

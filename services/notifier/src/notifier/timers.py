@@ -42,12 +42,13 @@ from notifier.handlers import (
 from notifier.senders import Message
 from notifier.senders.destinations import Channels
 from notifier.senders.guarded_http import ForbiddenTarget, GuardedHttp, Unanswered
-from notifier.store import NotifierUnit, waiting_too_long
+from notifier.store import NotifierUnit, due_ids, put_off, waiting_too_long
 from shared.errors import TransientFailure
 from shared.events.envelope import derived_id
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import is_transient
+from shared.runtime.log import where
 from shared.runtime.now import Now
 
 COVERED_AT_ONCE = 200
@@ -55,6 +56,9 @@ COVERED_AT_ONCE = 200
 SPARED_AT_MOST = timedelta(seconds=2)
 """How long a page waits for a destination in trouble before another way or person is looked for."""
 OTHERS_AT_ONCE = 20
+DUE_ONE_BY_ONE = 400
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
+"""When a notification is looked at again whose look failed."""
 DRAIN_SECONDS = 6.0
 """How long a stopping service waits for tries under way; what is later is found by its lease."""
 
@@ -81,6 +85,9 @@ SENT_AFTER = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 600, 3600, 86_400),
 )
 
+FAILED = Counter(
+    "support_notification_looks_failed_total", "Looks at a notification that failed and were put off; each is a bug."
+)
 STOPPED = Counter(
     "support_notification_text_stopped_total",
     "Texts that did not go out as written; pages then went with a fixed text. Each is a bug.",
@@ -135,16 +142,55 @@ class Deliveries:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
         with suppress(TransientFailure):
-            await self._look({})
+            await self._look({}, self._finished, among=())
         await self._channels.close()
 
     async def look(self) -> bool:
         """Write down, claim, begin. True when there may be more to do at once."""
-        places = self._channels.places
-        return await self._look({channel: count - self._taken[channel] for channel, count in places.items()})
+        try:
+            return await self._look(self._free_places(), self._finished)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.exception("look failed", lane=self.name, error=type(error).__name__)
+            await self._look_one_by_one()
+            return False
 
-    async def _look(self, places: Mapping[Channel, int]) -> bool:
-        finished = list(self._finished)
+    async def _look_one_by_one(self) -> None:
+        """A look with a way past what it fails on, so that this holds up nothing else.
+
+        What a try brought is then left to its lease, as if the process had died; what is due is put off.
+        """
+        for finished in list(self._finished):
+            try:
+                await self._look({}, [finished], among=())
+            except Exception as error:
+                _report_failed_look(finished.notification.id, error)
+                self._finished.remove(finished)
+        async with self._units.database.connection() as connection:
+            ids = await due_ids(
+                connection,
+                urgent=self._urgent,
+                due_at=self._units.now(),
+                spared=self._channels.busy(),
+                limit=DUE_ONE_BY_ONE,
+            )
+        for one in ids:
+            try:
+                await self._look(self._free_places(), (), among=[one])
+            except Exception as error:
+                _report_failed_look(one, error)
+                async with self._units.database.connection() as connection:
+                    await put_off(connection, one, self._units.now() + LOOK_AGAIN_AFTER)
+
+    def _free_places(self) -> dict[Channel, int]:
+        return {channel: count - self._taken[channel] for channel, count in self._channels.places.items()}
+
+    async def _look(
+        self, places: Mapping[Channel, int], finished: Sequence[Finished], *, among: Sequence[str] | None = None
+    ) -> bool:
+        """One look, of these ids alone where they are given."""
+        finished = list(finished)
         await self._tell_others(finished)
         async with self._units.begin() as unit:
             asked = [follow_up(one.notification.intent) for one in finished]
@@ -160,9 +206,14 @@ class Deliveries:
                     await _disable(one, unit)
             disabled = await watch.disabled_names(unit.connection)
             due = await unit.notifications.claim(
-                unit.connection, urgent=self._urgent, due_at=unit.now, places=places, spared=self._channels.busy()
+                unit.connection,
+                urgent=self._urgent,
+                due_at=unit.now,
+                places=places,
+                spared=self._channels.busy(),
+                among=among,
             )
-            covered = await self._cover(unit)
+            covered = await self._cover(unit, among)
             await unit.tickets.read(unit.connection, _tickets_of(due), lock=False)
             await unit.read_editions(due)
             due, left = self._with_room(due)
@@ -170,7 +221,8 @@ class Deliveries:
             uncounted = [one for one in due if one.is_uncounted and not _put_off(one, unit)]
             begun_now = [_begin(one, disabled, unit) for one in due if not one.is_uncounted]
         DISABLED.set(len(disabled))
-        del self._finished[: len(finished)]
+        for written_down in finished:
+            self._finished.remove(written_down)
         for begun_one in begun_now:
             if isinstance(begun_one, Letter):
                 self._taken[begun_one.message.channel] += 1
@@ -206,20 +258,28 @@ class Deliveries:
         unasked = [page for page in unreached if not page.others_asked]
         if not unasked:
             return
-        for roll_up in (page for page in unasked if page.is_uncounted):
-            await self._count(roll_up)  # whoever is told instead is told the same
         try:
-            async with self._units.begin() as unit:
-                await _ask_others(unasked, unit)
+            await self._tell_others_of(unasked)
         except Exception as error:
             if is_transient(error):
                 raise
-            ids = [page.id for page in unasked]
-            log.exception("nobody was told instead", notification_ids=ids, error=type(error).__name__)
+            for page in unasked:
+                try:
+                    await self._tell_others_of([page])
+                except Exception as again:
+                    _report_failed_look(page.id, again)
 
-    async def _cover(self, unit: NotifierUnit) -> int:
+    async def _tell_others_of(self, unreached: Sequence[Notification]) -> None:
+        for roll_up in (page for page in unreached if page.is_uncounted):
+            await self._count(roll_up)  # whoever is told instead is told the same
+        async with self._units.begin() as unit:
+            await _ask_others(unreached, unit)
+
+    async def _cover(self, unit: NotifierUnit, among: Sequence[str] | None) -> int:
         """Mark what a roll-up stands for, and what it could not say any more; answers how many."""
-        covered = await unit.notifications.covered(unit.connection, urgent=self._urgent, limit=COVERED_AT_ONCE)
+        covered = await unit.notifications.covered(
+            unit.connection, urgent=self._urgent, due_at=unit.now, limit=COVERED_AT_ONCE, among=among
+        )
         for one in covered:
             is_late = one.intent.valid_until is not None and one.intent.valid_until <= unit.now
             late = one.under(Verdict(State.EXPIRED, Reason.TOO_LATE), unit.now)
@@ -259,6 +319,17 @@ class Deliveries:
         if (this := asyncio.current_task()) is not None:
             self._under_way.discard(this)  # before the look that it wakes counts who is under way
         self.wake()
+
+
+def _report_failed_look(notification_id: str, error: Exception) -> None:
+    """
+    Raises:
+        Exception: the error, where the world fails and all of it may be tried again.
+    """
+    if is_transient(error):
+        raise error
+    FAILED.inc()
+    log.error("look failed", notification_id=notification_id, error=type(error).__name__, where=where(error))
 
 
 async def _ask_others(unreached: Sequence[Notification], unit: NotifierUnit) -> None:
