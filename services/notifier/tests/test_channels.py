@@ -25,11 +25,12 @@ from notifier.api import notification_routes
 from notifier.app import URGENT_PAUSE, channels
 from notifier.domain.desk import Desk
 from notifier.domain.notification import Channel
-from notifier.senders.guarded_http import GuardedHttp
+from notifier.paging_watch import DEGRADED_AFTER, PagingWatch
 from notifier.settings import NotifierSettings
 from notifier.store import Sought, listed
-from notifier.timers import DEGRADED_AFTER, Deliveries, PagingWatch
+from notifier.timers import Deliveries
 from shared.directory import Directory
+from shared.runtime.beat import Beat
 from shared.runtime.database import Database
 from shared.runtime.http import create_api
 from shared.runtime.settings import ApiKey, ApiKeys, Scope
@@ -315,12 +316,7 @@ async def test_sn_51_a_webhook_that_is_gone_is_disabled_and_ops_is_told(house: H
 
 async def test_sn_14_with_everything_down_it_is_told_late_and_the_beat_stops(house: House, say: Any) -> None:
     """SN-14: tries go on, an outage is told, no beat goes out; who is back first pages within 15 s and says how late."""
-    beat = PagingWatch(
-        house.replica.units,
-        GuardedHttp(house.now, trusted_hosts={"127.0.0.1"}),
-        SecretStr(house.hook.url),
-        house.now,
-    )
+    beat = PagingWatch(house.replica.units, Beat(SecretStr(house.hook.url), house.now))
     await beat.look()
     assert (len(house.hook.asked), beat.doubt()) == (1, None)
     house.hook.answers = house.slack.answers = [answer(503)]
@@ -352,7 +348,7 @@ async def test_sn_14_the_outage_is_counted_from_the_first_page_though_newer_ones
     house: House, say: Any
 ) -> None:
     """Each page of the ladder replaces the one before; nobody has been reached all the same."""
-    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    beat = PagingWatch(house.replica.units, Beat(None, house.now))
     house.hook.answers = house.slack.answers = [answer(503)]
     house.mail.answers = ["421 away"] * 10_000
     for step in range(3):
@@ -368,7 +364,7 @@ async def test_sn_14_the_outage_is_counted_from_the_first_page_though_newer_ones
 
 async def test_sn_14_pages_that_are_all_refused_for_good_are_an_outage_too(house: House, say: Any) -> None:
     """A mail server that relays for nobody, and destinations that are gone: nothing is tried any more, and nobody was told."""
-    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    beat = PagingWatch(house.replica.units, Beat(None, house.now))
     house.hook.answers, house.slack.answers = [answer(410)], [answer(404)]
     house.mail.answers = ["550 no relaying"] * 100
     with capture_logs():
@@ -399,7 +395,7 @@ async def test_sn_14_a_page_that_a_roll_up_will_say_is_not_refused(house: House,
     desk = house.replica.units._make.keywords["desk"]
     house.replica = await house.make(dataclasses.replace(desk, restricted={Channel.WEBHOOK: house.hook.url}))
     house.hook.answers = [answer(410)]
-    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    beat = PagingWatch(house.replica.units, Beat(None, house.now))
     with capture_logs():
         await house.hear(say.paged("SI-00000005", roles=["primary"]))
         await house.after(DEGRADED_AFTER.total_seconds())
@@ -603,7 +599,7 @@ async def test_a_page_that_cannot_be_written_at_all_is_no_secret(house: House, s
     assert (await house.fates())["sam", "email"] == "failed"
     assert set((await house.fates()).values()) == {"failed"}
     await house.hear(say.paged(roles=["primary"], step=1))
-    beat = PagingWatch(house.replica.units, GuardedHttp(house.now), None, house.now)
+    beat = PagingWatch(house.replica.units, Beat(None, house.now))
     house.now.advance(seconds=16)
     await beat.look()
     assert beat.doubt() == "pages reach nobody"

@@ -19,6 +19,7 @@ from shared.events.agent import (
 )
 from shared.events.topics import AGENT
 from shared.messaging.outbox import unpack_headers
+from shared.runtime.beat import Beat
 
 FEEDS = ("/agent/one", "/agent/two")
 
@@ -163,7 +164,9 @@ class Proof:
 
     def __init__(self, service: Any, url: str) -> None:
         self.service, self.topic = service, Topic()
-        self.proof = SelfProof(service.databases[1], self.topic, service.now, SecretStr(url), group="g")
+        self.proof = SelfProof(
+            service.databases[1], self.topic, service.now, Beat(SecretStr(url), service.now), group="g"
+        )
 
     async def look(self, **time: float) -> str | None:
         end = self.service.now() + timedelta(**time)

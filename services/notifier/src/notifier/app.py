@@ -36,6 +36,7 @@ from notifier.handlers import (
     on_ticket_restricted,
     on_watch_event,
 )
+from notifier.paging_watch import PagingWatch
 from notifier.senders.apprise import AppriseSender, is_installed
 from notifier.senders.destinations import Allowance, Channels, Destinations
 from notifier.senders.email import EmailSender
@@ -44,7 +45,7 @@ from notifier.senders.slack import SlackSender
 from notifier.senders.webhook import WebhookSender
 from notifier.settings import NotifierSettings, mailbox, smtp_server
 from notifier.store import NotifierUnit
-from notifier.timers import Deliveries, PagingWatch
+from notifier.timers import Deliveries
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingAssigned, RoutingDeescalated, RoutingEscalated, RoutingRefused
 from shared.events.safety import (
@@ -84,6 +85,7 @@ from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.confidentiality import load_confidentiality
 from shared.policy.model import Policy
+from shared.runtime.beat import Beat
 from shared.runtime.database import Connection, Database
 from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
@@ -166,8 +168,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     units, urgent_units = units_on(bulk), units_on(urgent)
     ways_out[False] = Deliveries(units, channels(settings, now, MAILS_AT_ONCE, BULK_PAUSE), urgent=False)
     ways_out[True] = Deliveries(urgent_units, channels(settings, now, PAGES_AT_ONCE, URGENT_PAUSE), urgent=True)
-    outside = GuardedHttp(now, trusted_hosts=settings.trusted_hosts, connections=1)
-    health = PagingWatch(urgent_units, outside, settings.paging_beat_url, now)
+    health = PagingWatch(urgent_units, Beat(settings.paging_beat_url, now))
     consumer = Consumer(GROUP, [TICKET, ROUTING, SLA], SUBSCRIPTIONS, units, kafka)
     urgent_consumer = Consumer(URGENT_GROUP, [SAFETY], SUBSCRIPTIONS, urgent_units, kafka, keeps_order=False)
     waiting = Ticker("waiting", SecondTry(consumer).retry_waiting)

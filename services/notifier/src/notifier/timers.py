@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
-from pydantic import SecretStr
 
 from notifier import watch
 from notifier.domain.audience import follow_up
@@ -31,8 +30,6 @@ from notifier.handlers import (
     ask_later,
     id_of,
     on_destination_gone,
-    on_paging_degraded,
-    on_paging_restored,
     on_unreached,
     pages_on,
     stand_in_candidates,
@@ -41,7 +38,6 @@ from notifier.handlers import (
 )
 from notifier.senders import Message
 from notifier.senders.destinations import Channels
-from notifier.senders.guarded_http import ForbiddenTarget, GuardedHttp, Unanswered
 from notifier.store import NotifierUnit, due_ids, put_off, waiting_too_long
 from shared.errors import TransientFailure
 from shared.events.envelope import derived_id
@@ -49,7 +45,6 @@ from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import is_transient
 from shared.runtime.log import where
-from shared.runtime.now import Now
 
 COVERED_AT_ONCE = 200
 """How many pages that a roll-up has said are marked so in one look: the pages of other lanes do not wait long for it."""
@@ -64,19 +59,11 @@ DRAIN_SECONDS = 6.0
 
 LATE_AFTER = timedelta(seconds=30)
 """By when the first page of an incident has to have left (invariant 17)."""
-DEGRADED_AFTER = timedelta(seconds=15)
-"""How long pages of an incident may reach nobody before that is told and no beat goes out any more."""
-REPEATED_WITHIN = timedelta(minutes=16)
-"""By when an incident that nobody has acknowledged is paged again, but for the lanes that may wait longer: what was refused for
-good is counted for so long."""
-BEAT_EVERY, BEAT_WITHIN = timedelta(seconds=30), timedelta(seconds=5)
-
 TRIES = Counter(
     "support_delivery_tries_total",
     "Tries to deliver a notification, by audience, channel and outcome.",
     ["audience", "channel", "outcome"],
 )
-DEGRADED = Gauge("support_paging_degraded", "1 while pages are tried and reach nobody.")
 DISABLED = Gauge("support_destinations_disabled", "Destinations to which nothing is sent until a person lifts that.")
 SENT_AFTER = Histogram(
     "support_notification_sent_seconds",
@@ -347,53 +334,6 @@ async def _ask_others(unreached: Sequence[Notification], unit: NotifierUnit) -> 
         unit.notifications.save(replace(now, others_asked=True))  # before any of them is counted on
     for now in asking:
         on_unreached(now, unit)
-
-
-class PagingWatch:
-    """Whether pages reach people; an outside watcher gets a beat only while they do, and its silence is the alarm (SN-14).
-
-    An incident whose pages have reached nobody for a while is an outage, whatever else goes out. It is remembered in a row, so
-    that replicas and restarts tell of it once.
-    """
-
-    def __init__(self, units: UnitsOfWork[NotifierUnit], http: GuardedHttp, url: SecretStr | None, now: Now) -> None:
-        self._units = units
-        self._http = http
-        self._url = url
-        self._now = now
-        self._beat_at: datetime | None = None
-        self._doubt: str | None = "not looked yet"
-
-    def doubt(self) -> str | None:
-        """Why no beat goes out, or None."""
-        return self._doubt
-
-    async def look(self) -> bool:
-        """Look whether pages reach people, tell when that changes, and send a beat if it is time for one."""
-        async with self._units.begin() as unit:
-            since = await watch.untold_since(unit.connection, failed_since=unit.now - REPEATED_WITHIN)
-            is_degraded = since is not None and unit.now - since >= DEGRADED_AFTER
-            if since is not None and is_degraded:
-                if await watch.outage_begins(unit.connection, since, unit.now):
-                    on_paging_degraded(since, unit)
-            elif (began := await watch.outage_ends(unit.connection, unit.now)) is not None:
-                on_paging_restored(began, unit)
-        DEGRADED.set(is_degraded)
-        self._doubt = "pages reach nobody" if is_degraded else None
-        if self._doubt is None and self._url is not None and self._is_time():
-            self._doubt = await self._beat(self._url.get_secret_value())
-        return False
-
-    def _is_time(self) -> bool:
-        return self._beat_at is None or self._now() - self._beat_at >= BEAT_EVERY
-
-    async def _beat(self, url: str) -> str | None:
-        self._beat_at = self._now()
-        try:
-            answer = await self._http.post(url, b"", (), within=BEAT_WITHIN)
-        except (ForbiddenTarget, Unanswered) as error:
-            return f"the outside watcher was not reached: {type(error).__name__}"
-        return None if 200 <= answer.status < 300 else f"the outside watcher answered {answer.status}"
 
 
 async def _said_by(roll_up: Notification, unit: NotifierUnit) -> dict[str, str] | None:

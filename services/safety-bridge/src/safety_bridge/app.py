@@ -41,6 +41,7 @@ from shared.messaging.kafka import Kafka
 from shared.messaging.outbox import Relay
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
+from shared.runtime.beat import Beat
 from shared.runtime.database import Connection, Database
 from shared.runtime.directory_file import LOOK_SECONDS, DirectoryFile
 from shared.runtime.http import create_api
@@ -111,7 +112,7 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         concerns=is_routed_to_safety,
         unreadable=on_unhandled_routing,
     )
-    proof = SelfProof(urgent, kafka, now, settings.safety_beat_url, group=signals.group)
+    proof = SelfProof(urgent, kafka, now, Beat(settings.safety_beat_url, now), group=signals.group)
     pages = Ticker("pages", partial(page_who_is_due, urgent_units))
     self_proof = Ticker("self-proof", proof.look, every_seconds=PROOF_SECONDS)
     look_after = partial(look_after_the_watch, urgent_units, settings.safety_feeds, proof.is_behind)

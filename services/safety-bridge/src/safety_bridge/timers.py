@@ -4,18 +4,15 @@ the head of the audit (S4, S5).
 When something of an incident is due is a row, never in memory.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import httpx2
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge
-from pydantic import SecretStr
 
 from safety_bridge import audit, handlers, store, watch
 from safety_bridge.domain import coverage
@@ -37,6 +34,7 @@ from shared.events.topics import AGENT, Lane
 from shared.messaging.kafka import Kafka, Partition
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.model import Policy
+from shared.runtime.beat import Beat
 from shared.runtime.database import Database
 from shared.runtime.now import Now
 
@@ -53,8 +51,6 @@ FAILED = Counter(
 ABOUT_STORM = "storm"
 OVERDUE_AFTER = UNPUBLISHED_AFTER = timedelta(seconds=10)
 LAG_AT_MOST = timedelta(seconds=30)
-BEAT_EVERY = timedelta(seconds=30)
-BEAT_SECONDS = 5.0
 
 _OVERDUE = """
 select count(*) from incident where look_at <= $1 or (look_at is not null and (document->>'next_page_at')::timestamptz <= $1)
@@ -67,7 +63,6 @@ STORM = Gauge("support_safety_storm", "1 while many more incidents are opened th
 HOLDS = Gauge(
     "support_safety_nobody_forgotten", "1 while the self-proof holds; beats to the outside watcher go out only then."
 )
-BEATS = Counter("support_safety_beats_total", "Beats to the outside watcher, by outcome.", ["outcome"])
 UNCOVERED = Gauge(
     "support_safety_uncovered_seconds", "Seconds of the next 14 days in which nobody holds the role.", ["role"]
 )
@@ -195,13 +190,12 @@ class SelfProof:
     broker that does not answer proves nothing.
     """
 
-    def __init__(self, database: Database, kafka: Kafka, now: Now, url: SecretStr | None, *, group: str) -> None:
+    def __init__(self, database: Database, kafka: Kafka, now: Now, beat: Beat, *, group: str) -> None:
         self._database = database
         self._group = group
         self._kafka = kafka
         self._now = now
-        self._url = url
-        self._beat_at: datetime | None = None
+        self._beat = beat
         self._ends: list[tuple[datetime, Mapping[Partition, int]]] = []
         self._doubt: str | None = "not looked yet"
         self._is_behind = True
@@ -223,8 +217,8 @@ class SelfProof:
             self._is_behind = True
         holds = not any(doubts)
         HOLDS.set(holds)
-        if holds and self._url is not None and self._is_time():
-            doubts = [await self._beat(self._url.get_secret_value())]
+        if holds:
+            doubts = [await self._beat.send()]
         self._doubt = "; ".join(doubt for doubt in doubts if doubt) or None
         return False
 
@@ -252,21 +246,6 @@ class SelfProof:
             all(read.get(partition, 0) >= end for partition, end in ends.items()) for _, ends in self._ends
         )
         return "the agent's topic is not read up to now" if self._is_behind else None
-
-    def _is_time(self) -> bool:
-        return self._beat_at is None or self._now() - self._beat_at >= BEAT_EVERY
-
-    async def _beat(self, url: str) -> str | None:
-        self._beat_at = self._now()
-        try:
-            async with asyncio.timeout(BEAT_SECONDS), httpx2.AsyncClient(timeout=BEAT_SECONDS) as client:
-                answer = await client.post(url)
-        except (httpx2.HTTPError, TimeoutError, OSError) as error:
-            outcome = type(error).__name__
-        else:
-            outcome = "taken" if answer.is_success else f"answered {answer.status_code}"
-        BEATS.labels("taken" if outcome == "taken" else "failed").inc()
-        return None if outcome == "taken" else f"the outside watcher was not reached: {outcome}"
 
 
 async def destroy_what_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
