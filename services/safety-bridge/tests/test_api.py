@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from safety_bridge import store
 from safety_bridge.timers import page_who_is_due
 from shared.events.agent import SafetyCrisisDetected, SafetyIncidentUpdated, SafetyMandatoryReportTriggered
 
@@ -152,7 +153,7 @@ async def test_what_is_unknown_is_not_found(service: Any, ref: str) -> None:
     for command in ("acknowledge", "raise"):
         body = {"epoch": 1, "actor": SUPPORT, "severity": "high"}
         assert (await service.post(f"/v1/incidents/{ref}/{command}", body)).status_code == 404
-    assert (await service.get(f"/v1/incidents?ticket_id={ref}")).json() == {"incidents": []}
+    assert (await service.get(f"/v1/incidents?ticket_id={ref}")).json()["incidents"] == []
 
 
 async def test_who_may_only_read_cannot_act(service: Any) -> None:
@@ -405,6 +406,22 @@ async def test_a_ticket_is_linked_once_and_to_one_incident(service: Any) -> None
     assert statuses == [200, 409]
     (found,) = (await service.get("/v1/incidents?ticket_id=T-7")).json()["incidents"]
     assert found["incident_ref"] == listed[0]["incident_ref"]
+
+
+async def test_a_list_names_what_it_cannot_show_and_says_that_there_is_more(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One incident that this version cannot read hides no other."""
+    for name in ("A-1", "A-2", "A-3"):
+        await service.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": name})
+    (lost, *others) = [row["ref"] for row in await service.rows("select ref from incident order by ref")]
+    await service.rows(f"update incident set document = document - 'facts' where ref = '{lost}' returning ref")
+    listed = (await service.get("/v1/incidents")).json()
+    assert sorted(one["incident_ref"] for one in listed["incidents"]) == others
+    assert (listed["unreadable"], listed["more"]) == ([lost], False)
+    monkeypatch.setattr(store, "LISTED", 2)
+    listed = (await service.get("/v1/incidents")).json()
+    assert (len(listed["incidents"]) + len(listed["unreadable"]), listed["more"]) == (2, True)
 
 
 async def test_incidents_of_one_account_know_of_each_other_and_stay_apart(service: Any) -> None:

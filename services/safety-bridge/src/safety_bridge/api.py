@@ -316,6 +316,10 @@ class RetentionDocument(BaseModel):
 
 class IncidentList(BaseModel):
     incidents: list[IncidentDocument]
+    unreadable: list[str] = []
+    """References of those that this version cannot show; they are looked after all the same."""
+    more: bool = False
+    """Whether there are others: a list holds 1,000."""
 
 
 def routes(
@@ -342,9 +346,13 @@ def routes(
             found = await store.list_incidents(
                 unit.connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
             )
-            named = [one.ref for one in found] if agent_incident_id or ticket_id else [handlers.EVERY_INCIDENT]
-            handlers.read(named, by, unit)
-        return IncidentList(incidents=[_document(one, policy, units.now()) for one in found])
+            is_filtered = agent_incident_id or ticket_id
+            handlers.read([one.ref for one in found.incidents] if is_filtered else [handlers.EVERY_INCIDENT], by, unit)
+        return IncidentList(
+            incidents=[_document(one, policy, units.now()) for one in found.incidents],
+            unreadable=list(found.unread),
+            more=found.is_cut,
+        )
 
     @router.get("/{ref}")
     async def incident(ref: str, by: ByReader) -> IncidentDetail:

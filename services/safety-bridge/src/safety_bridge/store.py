@@ -7,7 +7,7 @@ word of an event (S5).
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import ClassVar
@@ -72,7 +72,7 @@ where ref <> $1 and (document #> '{facts,subjects}' ?| $2::text[] or document #>
 order by opened_at desc limit $4
 """
 _LIST = """
-select document::text from incident
+select ref, document::text from incident
 where ($1::text is null or ref in (select ref from incident_alias where kind = 'agent' and name = $1))
   and ($2::text is null or ref in (select ref from incident_alias where kind = 'ticket' and name = $2))
 order by document ->> 'next_page_at' is null, opened_at desc limit $3
@@ -349,9 +349,24 @@ async def read_whole(connection: Connection, ref: str) -> Incident | None:
     return found
 
 
-async def list_incidents(
-    connection: Connection, *, agent_incident_id: str | None, ticket_id: str | None
-) -> list[Incident]:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The incidents that were asked for, as far as a list goes."""
+
+    incidents: Sequence[Incident]
+    unread: Sequence[IncidentRef]
+    """Of them, those whose documents this version cannot read."""
+    is_cut: bool
+    """Whether there are more."""
+
+
+async def list_incidents(connection: Connection, *, agent_incident_id: str | None, ticket_id: str | None) -> Listing:
     """Those of this agent's id and of this ticket where they are given; who is still paged for first, then the latest."""
-    rows = await connection.fetch(_LIST, agent_incident_id, ticket_id, LISTED)
-    return [_DOCUMENT.validate_json(row["document"]) for row in rows]
+    rows = await connection.fetch(_LIST, agent_incident_id, ticket_id, LISTED + 1)
+    incidents, unread = [], []
+    for row in rows[:LISTED]:
+        try:
+            incidents.append(_DOCUMENT.validate_json(row["document"]))
+        except ValidationError:
+            unread.append(IncidentRef(row["ref"]))
+    return Listing(incidents, unread, is_cut=len(rows) > LISTED)
