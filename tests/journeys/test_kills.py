@@ -1,6 +1,7 @@
 """Processes and engines die at random while tickets go through: nothing lost, no effect doubled, order per ticket kept.
 
-`make test` plays small counts and the same seed; `make test-long` sets SUPPORT_TEST_TICKETS to thousands, and a new seed.
+`make test` plays small counts and the same seed, and whatever dies in one test; `make test-long` also plays each kind apart and
+sets SUPPORT_TEST_TICKETS to thousands, and a new seed.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ CLOCKS = {
 MAILS = 4
 """What a customer is told: we have it, it is with another team (twice), it is resolved."""
 CUSTOMERS = "@customers.example"
+Trouble = Callable[[random.Random], Awaitable[None]]
 
 
 def story(ticket_id: str) -> list[dict[str, object]]:
@@ -63,7 +65,7 @@ select count(*) from notifier.notification where state in ('queued', 'sending') 
 """Without the follow-ups, which come two business days later (T5)."""
 
 
-async def play(system: System, trouble: Callable[[random.Random], Awaitable[None]]) -> None:
+async def play(system: System, trouble: Trouble) -> None:
     """Post every ticket's story, a part of it twice, while trouble comes at random moments; then check everything."""
     print(f"seed {SEED}, {TICKETS} tickets")
     chance = random.Random(SEED)
@@ -166,35 +168,59 @@ def header_of(mail: dict[str, object], name: str) -> str:
     return next(value for key, value in headers.items() if key.lower() == name)
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+async def test_anything_is_killed_at_random(start_system: StartSystem) -> None:
+    """Services, broker and database. Posts are refused with 503 meanwhile and repeated; nothing accepted is lost."""
+    system = await start_system()
+    kills = [_killing(system), _restarting_the_broker(system), _restarting_the_database(system)]
+
+    async def trouble(chance: random.Random) -> None:
+        (kill,) = chance.choices(kills, (6, 1, 2))
+        await kill(chance)
+
+    await play(system, trouble)
+
+
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.long), 2])
 async def test_services_are_killed_at_random(start_system: StartSystem, replicas: int) -> None:
     """SIGKILL at any instruction; two replicas of each service give the same result as one."""
     system = await start_system(replicas=replicas)
+    await play(system, _killing(system))
+
+
+@pytest.mark.long
+async def test_the_broker_is_killed_and_started_again(start_system: StartSystem) -> None:
+    """Intake keeps accepting; everything comes out once the broker is back."""
+    system = await start_system()
+    await play(system, _restarting_the_broker(system))
+
+
+@pytest.mark.long
+async def test_the_database_is_killed_and_started_again(start_system: StartSystem) -> None:
+    """Posts are refused with 503 meanwhile and repeated; nothing accepted is lost."""
+    system = await start_system()
+    await play(system, _restarting_the_database(system))
+
+
+def _killing(system: System) -> Trouble:
     names = [process.name for process in system.stack.processes]
 
     async def kill_one(chance: random.Random) -> None:
         await asyncio.to_thread(system.stack.kill, chance.choice(names))
 
-    await play(system, kill_one)
+    return kill_one
 
 
-async def test_the_broker_is_killed_and_started_again(start_system: StartSystem) -> None:
-    """Intake keeps accepting; everything comes out once the broker is back."""
-    system = await start_system()
-
+def _restarting_the_broker(system: System) -> Trouble:
     async def restart(chance: random.Random) -> None:
         await asyncio.sleep(chance.uniform(0, 2))
         await asyncio.to_thread(system.engines.restart_kafka)
 
-    await play(system, restart)
+    return restart
 
 
-async def test_the_database_is_killed_and_started_again(start_system: StartSystem) -> None:
-    """Posts are refused with 503 meanwhile and repeated; nothing accepted is lost."""
-    system = await start_system()
-
+def _restarting_the_database(system: System) -> Trouble:
     async def restart(chance: random.Random) -> None:
         await asyncio.sleep(chance.uniform(0, 2))
         await asyncio.to_thread(system.engines.restart_database)
 
-    await play(system, restart)
+    return restart
