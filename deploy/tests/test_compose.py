@@ -41,6 +41,13 @@ def test_whoever_runs_one_lane_has_a_sibling_that_runs_the_other(services: dict[
             assert lanes[name.removesuffix("-bulk")] == "urgent"
 
 
+def test_whoever_goes_second_is_the_same_by_both(services: dict[str, Any]) -> None:
+    """S6: whatever a crisis passes on its way goes before it, the engines and the mail server too."""
+    second = {service.name for service in SERVICES if service.niceness}
+    assert {name for name, one in services.items() if one.get("cpu_shares", 1024) < 1024} == second
+    assert second == {"router", "sla-monitor", "safety-bridge-bulk", "notifier-bulk"}
+
+
 NOT_BY_COMPOSE = {"audit_heads_file", "http_host", "http_port", "intake_max_age_days", "lane", "policy_file"}
 """Files inside a container, what the image sets, and what only tests and small machines change."""
 

@@ -7,6 +7,7 @@ sets SUPPORT_TEST_TICKETS to thousands, and a new seed.
 import asyncio
 import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -22,6 +23,8 @@ SEED = int(os.environ.get("SUPPORT_TEST_SEED", "1"))
 SECONDS_TO_SETTLE = 300 + TICKETS / 20
 MOST_TROUBLES = 10 + TICKETS // 10
 """On a machine so busy that services start more slowly than trouble comes, nothing would ever be posted."""
+LONGEST_FREEZE_SECONDS = 20.0
+"""Longer than a session of a consumer group (10 s) and than a frozen relay keeps its lock (15 s)."""
 AGENT = {"kind": "agent", "id": "a-1"}
 
 ROUTING = [("routing.assigned", 1), ("routing.escalated", 2), ("routing.escalated", 3)]
@@ -185,6 +188,20 @@ async def test_services_are_killed_at_random(start_system: StartSystem, replicas
     """SIGKILL at any instruction; two replicas of each service give the same result as one."""
     system = await start_system(replicas=replicas)
     await play(system, _killing(system))
+
+
+@pytest.mark.long
+async def test_services_are_frozen_at_random(start_system: StartSystem) -> None:
+    """SIGSTOP, until others have taken over its partitions and locks or nearly so, then SIGCONT: a zombie does nothing twice."""
+    system = await start_system(replicas=2)
+
+    async def freeze_one(chance: random.Random) -> None:
+        pid = chance.choice(system.stack.processes).pid
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(chance.uniform(1, LONGEST_FREEZE_SECONDS))
+        os.kill(pid, signal.SIGCONT)
+
+    await play(system, freeze_one)
 
 
 @pytest.mark.long
