@@ -182,7 +182,8 @@ def test_the_address_of_a_channel_does_not_show() -> None:
     channel = {"kind": "slack", "address": "https://hooks.example/canary", "urgent": True, "verified": True}
     directory = with_channels(channel)
     assert "canary" not in repr(directory)
-    assert directory.kinds() == {ChannelKind.EMAIL, ChannelKind.SLACK}
+    ways = [(kind, address) for whose, kind, address in directory.ways() if whose == "on-call-1"]
+    assert (ChannelKind.SLACK, "https://hooks.example/canary") in ways
     (person,) = directory.on_duty("primary", AT)
     assert person.ways["slack"].address == "https://hooks.example/canary"
 

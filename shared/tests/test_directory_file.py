@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.directory import InvalidDirectory
+from shared.directory import Directory, InvalidDirectory
 from shared.runtime.directory_file import DirectoryFile
 
 DEMO = (Path(__file__).parents[2] / "deploy/src/deploy/directory.yaml").read_text()
@@ -31,6 +31,24 @@ async def test_an_edit_counts_and_a_bad_one_is_refused_while_the_last_good_one_s
             assert "@" not in str(file.refused())
         else:
             assert file.refused() is None
+
+
+async def test_an_edit_that_this_service_cannot_use_is_refused_like_a_bad_one(tmp_path: Path) -> None:
+    """Not at three in the morning, when the page cannot be sent."""
+
+    def check(directory: Directory) -> None:
+        if directory.on_call["primary"][0].id == "on-call-9":
+            raise InvalidDirectory("on-call-9: cannot be reached from here")
+
+    path = tmp_path / "directory.yaml"
+    path.write_text(DEMO)
+    file = DirectoryFile(path, check=check)
+    path.write_text(DEMO.replace("on-call-1", "on-call-9"))
+    await file.look()
+    assert "on-call-9: cannot be reached from here" in str(file.refused())
+    assert file.directory.on_call["primary"][0].id == "on-call-1"
+    with pytest.raises(InvalidDirectory, match="on-call-9"):
+        DirectoryFile(path, check=check)
 
 
 async def test_a_file_that_goes_away_changes_nothing_until_it_is_back(tmp_path: Path) -> None:

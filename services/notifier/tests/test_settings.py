@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from notifier.settings import NotifierSettings, SmtpServer, smtp_server
-from shared.directory import Directory
+from shared.directory import Directory, InvalidDirectory
 
 
 def settings(**values: Any) -> NotifierSettings:
@@ -78,22 +78,41 @@ def test_a_recipient_that_is_no_address_and_no_domain_is_refused(directory_file:
         settings(directory_file=directory_file, recipients_allowed=[listed])
 
 
+SECRET = "whsec_" + base64.b64encode(b"canary" * 4).decode()
+HOOK = "https://hooks.example/canary"
+
+
 def test_what_is_posted_is_signed(directory_file: Path) -> None:
     """A directory, or a setting, that names webhooks needs a secret; and it shows nowhere (SN-52)."""
-    secret = "whsec_" + base64.b64encode(b"canary" * 4).decode()
-    with pytest.raises(ValidationError, match="webhook_secrets"):
-        settings(directory_file=directory_file, webhook_url="https://hooks.example/canary")
+    with pytest.raises(ValidationError, match="SUPPORT_WEBHOOK_SECRETS"):
+        settings(directory_file=directory_file, webhook_url=HOOK)
+    directory = with_webhook_of_legal(directory_file, HOOK)
+    with pytest.raises(InvalidDirectory, match=r"teams\.legal: webhooks are signed"):
+        settings(directory_file=directory_file).check(directory)
+    made = settings(directory_file=directory_file, webhook_secrets=[SECRET], slack_webhook_url=HOOK)
+    made.check(directory)
+    for shown in (made, directory):
+        assert "canary" not in repr(shown)
+        assert SECRET not in repr(shown)
+
+
+@pytest.mark.parametrize("url", ["http://hooks.example/canary", "https://hooks.example:9000/canary"])
+def test_a_url_that_would_never_be_called_is_refused_before_a_page_needs_it(directory_file: Path, url: str) -> None:
+    """SN-51, engine checklist 25: https at a usual port, but for hosts that a setting trusts."""
+    with pytest.raises(ValidationError, match="SUPPORT_SLACK_WEBHOOK_URL") as refused:
+        settings(directory_file=directory_file, slack_webhook_url=url)
+    assert "canary" not in refused.value.errors(include_input=False)[0]["msg"]
+    directory = with_webhook_of_legal(directory_file, url)
+    with pytest.raises(InvalidDirectory, match=r"teams\.legal: .*443") as unusable:
+        settings(directory_file=directory_file, webhook_secrets=[SECRET]).check(directory)
+    assert "canary" not in str(unusable.value)
+    settings(directory_file=directory_file, webhook_secrets=[SECRET], trusted_hosts=["hooks.example"]).check(directory)
+
+
+def with_webhook_of_legal(directory_file: Path, url: str) -> Directory:
     directory = yaml.safe_load(directory_file.read_text())
-    directory["teams"]["legal"]["webhook"] = "https://hooks.example/canary"
-    directory_file.write_text(yaml.safe_dump(directory))
-    with pytest.raises(ValidationError, match="webhook_secrets"):
-        settings(directory_file=directory_file)
-    made = settings(
-        directory_file=directory_file, webhook_secrets=[secret], slack_webhook_url="https://hooks.example/canary"
-    )
-    assert "canary" not in repr(made)
-    assert secret not in repr(made)
-    assert "canary" not in repr(Directory.from_yaml(directory_file.read_text()))
+    directory["teams"]["legal"]["webhook"] = url
+    return Directory.from_yaml(yaml.safe_dump(directory))
 
 
 def test_a_password_is_not_shown(directory_file: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore2
 import pytest
@@ -174,11 +175,27 @@ async def test_only_a_beginning_of_an_endless_answer_is_read(room: HttpRoom, htt
     assert (answered.status, len(answered.body)) == (500, 64 * 1024)
 
 
+async def test_an_address_that_answers_nobody_does_not_stand_for_the_others(
+    room: HttpRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with an IPv6 address on a machine that has no way there is reached by its other one."""
+    port = urlsplit(room.url).port
+
+    async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(10, 1, 6, "", ("2001:db8::1", port, 0, 0)), (2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    http = GuardedHttp(FakeNow(), trusted_hosts={"two.example"})
+    answer = await http.post(f"http://two.example:{port}/", b"{}", (), within=SOON)
+    assert answer.status == 200
+    await http.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "http://example.com/", "ftp://127.0.0.1/", "https://127.0.0.2/", "https://[::1]/", "https://[::127.0.0.1]/",
-        "https://[", "https://example.com:99999999/", "https://a..b/",
+        "https://[", "https://example.com:99999999/", "https://a..b/", "https://example.com:6379/",
     ],
 )  # fmt: skip
 async def test_private_addresses_and_plain_http_are_refused_before_anything_is_sent(

@@ -233,10 +233,12 @@ class Directory(Part):
         contact = self.teams.get(team)
         return contact.channels if contact else {}
 
-    def kinds(self) -> frozenset[ChannelKind]:
-        """Every kind of channel that somebody may be reached by."""
-        of_people = {way.kind for person in self._everybody() for way in person.urgent_channels}
-        return frozenset(of_people.union(*(contact.channels for contact in self.teams.values())))
+    def ways(self) -> Iterator[tuple[str, ChannelKind, str]]:
+        """Every way that somebody may be reached by: whose, of which kind, where to."""
+        for person in self._everybody():
+            yield from ((person.id, way.kind, way.address) for way in person.urgent_channels)
+        for team, contact in self.teams.items():
+            yield from ((f"teams.{team}", kind, url) for kind, url in contact.channels.items())
 
     def lead_address(self, team: Team) -> str | None:
         """The inbox of the team's lead; None as for `team_address`."""

@@ -134,7 +134,7 @@ def build(settings: NotifierSettings, *, now: Now, kafka: Kafka, bulk: Database,
     Raises:
         ValueError: there are no texts in the default language.
     """
-    directory = DirectoryFile(settings.directory_file)
+    directory = DirectoryFile(settings.directory_file, check=settings.check)
     policy = settings.policy()
     edition = read_edition(policy)
     if settings.default_language not in edition.texts:

@@ -6,15 +6,16 @@ from email.headerregistry import Address
 from email.utils import getaddresses
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from notifier.domain.audience import is_address
 from notifier.domain.notification import Channel
+from notifier.domain.urls import may_be_called
 from notifier.domain.wording import SOURCE_LANGUAGE
-from shared.directory import ChannelKind, Directory
+from shared.directory import ChannelKind, Directory, InvalidDirectory
 from shared.runtime.settings import LaneSettings
 
 PRODUCTION = "prod"
@@ -81,11 +82,9 @@ def _checked_mailbox(text: str) -> str:
 
 def _checked_directory(path: Path) -> Path:
     try:
-        directory = Directory.from_yaml(path.read_text())
+        Directory.from_yaml(path.read_text())
     except OSError as error:
         raise ValueError("the file cannot be read") from error
-    if ChannelKind.APPRISE in directory.kinds() and find_spec("apprise") is None:
-        raise ValueError("it names a channel of kind apprise, and that needs the extra: install notifier[apprise]")
     return path
 
 
@@ -129,12 +128,10 @@ class NotifierSettings(LaneSettings):
     """An incoming webhook of a restricted Slack channel, where all people on duty read each page together."""
     webhook_url: SecretUrl | None = None
     """A program that gets each page as a signed POST, for example a pager."""
-    webhook_secrets: Annotated[
-        tuple[Annotated[SecretStr, AfterValidator(_checked_secret)], ...], Field(validate_default=True)
-    ] = ()
+    webhook_secrets: tuple[Annotated[SecretStr, AfterValidator(_checked_secret)], ...] = ()
     """JSON: `whsec_…`, the newest first; while one is replaced receivers may verify with either."""
     trusted_hosts: frozenset[str] = frozenset()
-    """JSON: hosts of Slack, webhooks and the outside watcher that may be private, and called without TLS."""
+    """JSON: hosts of Slack and webhooks that may be private, and called without TLS and at any port."""
     paging_beat_url: SecretUrl | None = None
     """Where an outside watcher takes a POST every 30 seconds while pages reach people; whoever knows it can fake the beat."""
     default_language: str = Field(default=SOURCE_LANGUAGE, pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})*$")
@@ -142,14 +139,33 @@ class NotifierSettings(LaneSettings):
     incident_list: str = Field(default="the incident list of the safety-bridge", pattern=r"^[ -~]{1,500}$")
     """Where a roll-up sends the people on duty: an address behind a login."""
 
-    @field_validator("webhook_secrets")
-    @classmethod
-    def _sign_what_is_sent(cls, secrets: tuple[SecretStr, ...], known: ValidationInfo) -> tuple[SecretStr, ...]:
-        path = known.data.get("directory_file")
-        kinds = Directory.from_yaml(path.read_text()).kinds() if path is not None else frozenset()
-        if not secrets and (ChannelKind.WEBHOOK in kinds or known.data.get("webhook_url") is not None):
-            raise ValueError("webhooks are signed: name a secret")
-        return secrets
+    @model_validator(mode="after")
+    def _can_post_where_all_read(self) -> Self:
+        for name, kind, url in (
+            ("SLACK_WEBHOOK_URL", ChannelKind.SLACK, self.slack_webhook_url),
+            ("WEBHOOK_URL", ChannelKind.WEBHOOK, self.webhook_url),
+        ):
+            if url is not None and (why := self._why_not(kind, url.get_secret_value())):
+                raise ValueError(f"SUPPORT_{name}: {why}")
+        return self
+
+    def check(self, directory: Directory) -> None:
+        """
+        Raises:
+            InvalidDirectory: it names a way that this service cannot take; tells whose, never the address.
+        """
+        for whose, kind, address in directory.ways():
+            if why := self._why_not(kind, address):
+                raise InvalidDirectory(f"{whose}: {why}")
+
+    def _why_not(self, kind: ChannelKind, address: str) -> str | None:
+        if kind is ChannelKind.APPRISE and find_spec("apprise") is None:
+            return "a channel of kind apprise needs the extra: install notifier[apprise]"
+        if kind is ChannelKind.WEBHOOK and not self.webhook_secrets:
+            return "webhooks are signed: name a secret in SUPPORT_WEBHOOK_SECRETS"
+        if kind in (ChannelKind.SLACK, ChannelKind.WEBHOOK) and not may_be_called(address, self.trusted_hosts):
+            return "a URL is called by https at port 443 or 8443; SUPPORT_TRUSTED_HOSTS are excepted"
+        return None
 
     def restricted(self) -> dict[Channel, str]:
         """Where all people on duty read pages together, by channel."""

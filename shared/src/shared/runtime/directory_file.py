@@ -4,6 +4,7 @@ A bad edit is refused and the last good one stays in force, since a page must fi
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -23,14 +24,18 @@ log = structlog.get_logger()
 
 class DirectoryFile:
     """
+    Args:
+        check: raises `InvalidDirectory` for what this service cannot use.
+
     Raises:
         OSError, InvalidDirectory: the first reading fails; later ones are refused instead.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, check: Callable[[Directory], None] = lambda _: None) -> None:
         self._path = path
+        self._check = check
         self._text: str | None = path.read_text()
-        self.directory = Directory.from_yaml(self._text)
+        self.directory = self._read(self._text)
         self._refused: str | None = None
 
     def refused(self) -> str | None:
@@ -43,12 +48,17 @@ class DirectoryFile:
             text = await asyncio.to_thread(self._path.read_text)
             if text != self._text:
                 self._text, self._refused = text, None
-                self.directory = Directory.from_yaml(text)
+                self.directory = self._read(text)
                 log.info("directory read")
         except (OSError, ValueError) as error:
             self._refuse(str(error) if isinstance(error, InvalidDirectory) else UNREADABLE)
         REFUSED.set(self._refused is not None)
         return False
+
+    def _read(self, text: str) -> Directory:
+        directory = Directory.from_yaml(text)
+        self._check(directory)
+        return directory
 
     def _refuse(self, reason: str) -> None:
         if reason == UNREADABLE:

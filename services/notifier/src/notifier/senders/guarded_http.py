@@ -2,12 +2,13 @@
 
 A name is resolved once, every address that it has is checked, and the connection goes to one of those: what a name server
 says a moment later changes nothing. Redirects are answers like any other. Hosts that are trusted by setting may stand in a
-private network and speak plain HTTP.
+private network, speak plain HTTP and listen on any port.
 """
 
 import asyncio
 import socket
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -16,12 +17,15 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
+from notifier.domain.urls import may_be_called
 from shared.runtime.now import Now
 
 MOST_READ = 64 * 1024
 """How much of an answer is read, in bytes."""
 LONGEST_WAIT = timedelta(days=1)
 """What a server asks for beyond this is not believed."""
+CONNECT_SECONDS = 2.0
+"""How long an address is tried that is not a name's last: one that answers nobody does not take the time of the others."""
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _UNICAST = IPv6Network("2000::/3")
 """Where the wide world is; what stands beside it is local, or an IPv4 address in other clothes."""
@@ -72,11 +76,7 @@ class GuardedHttp:
             ForbiddenTarget: nothing was sent.
             Unanswered: nothing came back in time.
         """
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise ForbiddenTarget from None
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in self._trusted):
+        if not may_be_called(url, self._trusted):
             raise ForbiddenTarget
         under_way = _Progress()
         try:
@@ -85,7 +85,7 @@ class GuardedHttp:
                 self._pool.stream(
                     "POST",
                     url,
-                    headers=[*headers, *_always(parts.netloc)],
+                    headers=[*headers, *_always(urlsplit(url).netloc)],
                     content=content,
                     extensions=under_way.traced,
                 ) as response,
@@ -142,7 +142,10 @@ class _GuardedBackend(httpcore2.AnyIOBackend):
         addresses = [str(sockaddr[0]) for *_, sockaddr in found]
         if host not in self._trusted and not all(is_public(one) for one in addresses):
             raise ForbiddenTarget
-        return await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        for address in addresses[:-1]:
+            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await super().connect_tcp(address, port, CONNECT_SECONDS, local_address, socket_options)
+        return await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
 
 def is_public(address: str) -> bool:
