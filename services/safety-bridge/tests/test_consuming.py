@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from safety_bridge import handlers
+from safety_bridge.domain import signal
 from shared.events import agent
 from shared.events.envelope import Record
 from shared.events.topics import AGENT
-from shared.messaging import inbox
+from shared.messaging import consumer, inbox
 from shared.testing.builders import record
 
 LOW = {"agent_incident_id": "A-1", "severity": "low"}
@@ -17,11 +18,12 @@ CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
 
 async def consume(service: Any, records: list[Record]) -> None:
     """As the consumer of the agent's topic does with what it has polled."""
-    (consumer,) = [part for part in service.app.parts if part.name == "consumer-safety-bridge"]
-    async with consumer.units.database.transaction() as connection:
-        await inbox.cursors(connection, consumer.group, {(AGENT.name, 0): 0})
-    consumer._ready = {(AGENT.name, 0): 0}
-    assert await consumer._apply([consumer.decode(one) for one in records])
+    (signals,) = [part for part in service.app.parts if part.name == "consumer-safety-bridge"]
+    first = {(AGENT.name, 0): records[0].offset}
+    async with signals.units.database.transaction() as connection:
+        assert await inbox.cursors(connection, signals.group, first) == first
+    signals._ready = first
+    assert await signals._apply([signals.decode(one) for one in records])
 
 
 async def incidents(service: Any) -> dict[str | None, tuple[str, list[str]]]:
@@ -44,6 +46,31 @@ async def test_no_signal_waits_behind_one_that_failed(audited: Any, monkeypatch:
     assert (await incidents(audited))["A-1"] == ("critical", ["crisis"])
     kept = await audited.rows("select record_offset, state, code from dead_letter")
     assert [tuple(one) for one in kept] == [(0, "dead", "handler_error")]
+
+
+@pytest.mark.parametrize(
+    "fails", [(signal, "_severity"), (signal, "identities_of"), (consumer, "decode")], ids=lambda fails: fails[1]
+)
+async def test_no_signal_waits_behind_one_of_which_nothing_can_be_understood(
+    audited: Any, monkeypatch: pytest.MonkeyPatch, fails: tuple[Any, str]
+) -> None:
+    """Invariant 1: what is set aside is an incident without our understanding it; so is a second body under a known id (S6)."""
+    worse = CRISIS | {"agent_incident_id": "A-2"}
+    await consume(audited, [record(agent.SafetyIncidentUpdated, LOW, event_id="e-1", at=audited.now())])
+    with monkeypatch.context() as patch:
+        for module in (fails[0], handlers):
+            patch.setattr(module, fails[1], _divide_by_zero, raising=module is fails[0])
+        conflict = record(agent.SafetyCrisisDetected, worse, event_id="e-1", at=audited.now(), offset=1)
+        await consume(audited, [conflict, record(agent.SafetyCrisisDetected, worse, at=audited.now(), offset=2)])
+    await consume(audited, [record(agent.SafetyCrisisDetected, CRISIS, at=audited.now(), offset=3)])
+    found = await incidents(audited)
+    assert found["A-1"] == ("critical", ["crisis"])
+    assert found[None] == ("high" if fails[1] == "decode" else "critical", [])
+    assert await audited.rows("select record_offset from dead_letter order by 1") == [(1,), (2,)]
+
+
+def _divide_by_zero(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "soon", 7])

@@ -515,12 +515,24 @@ async def test_of_two_bodies_under_one_id_the_worse_one_stands(bridge: Any, firs
 
 
 @pytest.mark.parametrize(
-    ("said", "severity"),
-    [("critical", "critical"), (None, "critical"), ("soon", "critical"), ("medium", "high")],
+    ("event", "said", "severity"),
+    [
+        (SafetyCrisisDetected, {"severity": "critical"}, "critical"),
+        (SafetyCrisisDetected, {}, "critical"),
+        (SafetyCrisisDetected, {"severity": "soon"}, "critical"),
+        (SafetyCrisisDetected, {"severity": "medium"}, "high"),
+        (SafetyCrisisDetected, {"severity": "high", "responses": ["mandatory_reporting"]}, "critical"),
+        (agent.SafetyModerationConcern, {"responses": ["crisis_intervention"]}, "critical"),
+        (agent.SafetyModerationConcern, {}, "high"),
+        (SafetyTicketFlagged, {"ticket_id": "T-1", "subcategory": "crisis_detection"}, "critical"),
+        (SafetyTicketFlagged, {"ticket_id": "T-1"}, "high"),
+    ],
 )
-async def test_a_handlers_fault_is_an_incident_as_well(bridge: Any, said: str | None, severity: str) -> None:
-    """Invariant 1: also where we are the ones who failed, and what it said of its severity is not lowered (S6)."""
-    readable = record(SafetyCrisisDetected, CRISIS | {"severity": said}, source=AGENT, at=bridge.now())
+async def test_a_handlers_fault_is_an_incident_as_well(
+    bridge: Any, event: type[agent.AgentEvent], said: dict[str, Any], severity: str
+) -> None:
+    """Invariant 1: also where we are the ones who failed, and nothing of its severity is lowered by that (S2, S6, S8)."""
+    readable = record(event, {"agent_incident_id": "A-1"} | said, source=AGENT, at=bridge.now())
     emitted = await bridge.cannot_read(readable, DeadLetterCode.HANDLER_ERROR)
     opened = data_of(emitted, "incident_opened")
     assert (opened["flags"], opened["severity_working"]) == (["unreadable"], severity)
@@ -528,16 +540,20 @@ async def test_a_handlers_fault_is_an_incident_as_well(bridge: Any, said: str | 
 
 async def test_a_routed_safety_ticket_that_could_not_be_handled_is_an_incident(bridge: Any) -> None:
     """S6: other routing that ends as a dead letter is no signal."""
-    for category, opens in (
-        ("billing", []),
-        ("safety", ["incident_opened", "page_requested", "created", "restricted"]),
+    opened = ["incident_opened", "page_requested", "created", "restricted"]
+    for category, subcategory, opens, severity in (
+        ("billing", None, [], None),
+        ("safety", None, opened, "high"),
+        ("safety", "crisis_detection", ["incident_raised", "page_requested"], "critical"),
     ):
         unit = bridge.unit()
-        kept = record(RoutingAssigned, routed("T-1", None, category=category), source="/router", at=bridge.now())
+        said = routed("T-1", subcategory, category=category)
+        kept = record(RoutingAssigned, said, source="/router", at=bridge.now())
         handlers.on_unhandled_routing(kept, DeadLetterCode.HANDLER_ERROR, unit)
         handlers.on_unhandled_routing(garbage(bridge.now()), DeadLetterCode.INVALID_JSON, unit)
         await unit.save()
         assert facts_of(unit.emitted) == opens
+        assert not opens or json.loads(unit.emitted[0].value)["severity_working"] == severity
 
 
 async def test_a_heartbeat_opens_nothing(bridge: Any) -> None:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
+import structlog
 
 from safety_bridge import custody
 from safety_bridge.audit import Entry
@@ -58,6 +59,7 @@ from shared.events.safety import (
 )
 from shared.events.ticket import Requester, TicketCreated, TicketRestricted
 from shared.events.topics import AGENT, ROUTING, Topic
+from shared.runtime.log import where
 from shared.vocabulary import Category, Severity, TicketId
 
 KINDS: Mapping[type[Event], signal.Kind] = MappingProxyType(
@@ -103,6 +105,8 @@ DEADLINES: Mapping[Step, type[DeadlineEvent]] = MappingProxyType(
 TICKET_CHANGE_REFUSED = "ticket_change_refused"
 EVERY_INCIDENT = "*"
 """Stands in the audit for the incident where somebody looked at the list of all."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +162,23 @@ def on_unreadable(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> Non
     is as severe as it said. The record's bytes are sealed under its incident's key.
     """
     message = _readable(record, AGENT)
-    if message is None or code is not DeadLetterCode.ID_CONFLICT:
-        names = _receive_unreadable(record, unit, severity=_severity_unhandled(message))
-        unit.after_loading(names, lambda: _seal_record(record, names, unit))
-    elif type(message.event) is not SafetyAgentHeartbeat:
-        names, heard = identities_of(message, unit.environment), signal.conflicting(_understood(message, unit))
-        unit.after_loading(names, lambda: _receive(heard, names, unit))
-        unit.after_loading(names, lambda: _seal_record(record, names, unit))
+    if code is DeadLetterCode.ID_CONFLICT and message is not None:
+        if type(message.event) is SafetyAgentHeartbeat:
+            return
+        if (understood := _understood_unhandled(message, unit)) is not None:
+            names, heard = understood
+            unit.after_loading(names, lambda: _receive(signal.conflicting(heard), names, unit))
+            unit.after_loading(names, lambda: _seal_record(record, names, unit))
+            return
+    unread = _receive_unreadable(record, message, unit)
+    unit.after_loading(unread, lambda: _seal_record(record, unread, unit))
 
 
 def on_unhandled_routing(record: Record, code: DeadLetterCode, unit: SafetyUnit) -> None:  # noqa: ARG001
     """A routed safety ticket that could not be handled is not only a dead letter either (S6)."""
     message = _readable(record, ROUTING)
     if message is not None and isinstance(message.event, RoutingAssigned) and identities_of(message):
-        _receive_unreadable(record, unit)
+        _receive_unreadable(record, message, unit)
 
 
 def look(due: Incident, unit: SafetyUnit) -> Incident:
@@ -562,16 +569,31 @@ def _new_ticket_id() -> TicketId:
     return TicketId("SR-" + "".join(secrets.choice(CROCKFORD) for _ in range(RESTRICTED_TICKET_DIGITS)))
 
 
-def _receive_unreadable(record: Record, unit: SafetyUnit, *, severity: Severity = Severity.HIGH) -> Sequence[Identity]:
+def _receive_unreadable(record: Record, message: Received[Any] | None, unit: SafetyUnit) -> Sequence[Identity]:
     names = (identity.of_unreadable(_producer_of(record)),)
+    severity = _severity_unhandled(message, unit) if message is not None else Severity.HIGH
     heard = signal.unreadable(occurred_at=record.timestamp, received_at=unit.now, severity=severity)
     unit.after_loading(names, lambda: _receive(heard, names, unit))
     return names
 
 
-def _severity_unhandled(message: Received[Any] | None) -> Severity:
-    kind = KINDS.get(type(message.event)) if message is not None else None
-    return signal.severity_at_least(message.event, kind) if message is not None and kind is not None else Severity.HIGH
+def _severity_unhandled(message: Received[Any], unit: SafetyUnit) -> Severity:
+    """High, or critical where it would have been: what it is about as far as that is known without handling it (S2)."""
+    understood = _understood_unhandled(message, unit)
+    if understood is not None:
+        return max(Severity.HIGH, understood[1].facts.at_least_the_floor(unit.policy).severity)
+    kind = KINDS.get(type(message.event))
+    is_grave = kind is not None and kind.incident_class in signal.UNKNOWN_IS_CRITICAL
+    return Severity.CRITICAL if is_grave else Severity.HIGH
+
+
+def _understood_unhandled(message: Received[Any], unit: SafetyUnit) -> tuple[tuple[Identity, ...], Signal] | None:
+    """Whose it is and what it says; None where that is what it could not be handled for, since nothing may fail here any more."""
+    try:
+        return identities_of(message, unit.environment), _understood(message, unit)
+    except Exception as error:
+        log.error("not understood", error=type(error).__name__, where=where(error))
+        return None
 
 
 def _set_apart(message: Received[AgentEvent], names: Sequence[Identity], unit: SafetyUnit) -> None:
@@ -617,6 +639,9 @@ def _readable(record: Record, topic: Topic) -> Received[Event] | None:
     try:
         return decode(record, topic.types)
     except InvalidMessage:
+        return None
+    except Exception as error:  # the consumer could not decode it either
+        log.error("not decoded", error=type(error).__name__, where=where(error))
         return None
 
 

@@ -226,13 +226,6 @@ def of_safety_ticket(
     )
 
 
-def severity_at_least(said: Said, kind: Kind) -> Severity:
-    """High, or critical where the event says so or leaves it open by its class: what is known without understanding it (S2)."""
-    stated = _severity(said.severity)
-    is_critical = stated is Severity.CRITICAL or (stated is None and kind.incident_class in UNKNOWN_IS_CRITICAL)
-    return Severity.CRITICAL if is_critical else Severity.HIGH
-
-
 def unreadable(*, occurred_at: datetime, received_at: datetime, severity: Severity = Severity.HIGH) -> Signal:
     """Something came on the agent's topic that could not be read: high, and it asks again each time (S2, S6)."""
     facts = Facts(min(occurred_at, received_at), severity, flags=frozenset({Flag.UNREADABLE}))
