@@ -574,6 +574,14 @@ def test_a_header_without_a_value_is_an_empty_one() -> None:
     assert _record("t", raw).headers == (("content-type", b""),)
 
 
+@pytest.mark.parametrize("milliseconds", [-1, 1_782_000_000_000_000, 2**63 - 1])
+def test_no_time_that_a_producer_writes_keeps_a_record_from_being_read(milliseconds: int) -> None:
+    """Microseconds for milliseconds are no year that a calendar has; unread, the record would hold up its partition for ever."""
+    raw = SimpleNamespace(partition=0, offset=0, timestamp=milliseconds, key=b"k", value=b"{}", headers=())
+    read = _record("t", raw)
+    assert (read.value, read.timestamp + timedelta(days=1) > read.timestamp) == (b"{}", True)
+
+
 async def test_inbox_days_move_with_time_and_keep_what_matters(rig: Rig) -> None:
     """Days beyond the window are dropped whole; a day that had rows before its partition takes them over."""
     day = AT.date()

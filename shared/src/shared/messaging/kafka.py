@@ -33,6 +33,8 @@ CALL_SECONDS = 10.0
 """The deadline of a single call to the broker."""
 STOP_SECONDS = 3.0
 REQUEST_MILLISECONDS = 10_000
+LATEST_MILLISECONDS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 1000
+"""What a record says beyond, such as microseconds for milliseconds, no calendar holds."""
 MAX_BATCH_BYTES = 512 * 1024
 
 log = structlog.get_logger()
@@ -381,7 +383,7 @@ def _record(topic: str, raw: Any) -> Record:
         topic=topic,
         partition=raw.partition,
         offset=raw.offset,
-        timestamp=datetime.fromtimestamp(max(raw.timestamp, 0) / 1000, UTC),
+        timestamp=datetime.fromtimestamp(min(max(raw.timestamp, 0), LATEST_MILLISECONDS) / 1000, UTC),
         key=raw.key or b"",
         value=raw.value or b"",
         headers=tuple((name, value or b"") for name, value in raw.headers),
