@@ -51,7 +51,6 @@ COVERED_AT_ONCE = 200
 SPARED_AT_MOST = timedelta(seconds=2)
 """How long a page waits for a destination in trouble before another way or person is looked for."""
 OTHERS_AT_ONCE = 20
-DUE_ONE_BY_ONE = 400
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
 """When a notification is looked at again whose look failed."""
 DRAIN_SECONDS = 6.0
@@ -140,13 +139,13 @@ class Deliveries:
             if is_transient(error):
                 raise
             log.exception("look failed", lane=self.name, error=type(error).__name__)
-            await self._look_one_by_one()
+            await self._look_past_failures()
             return False
 
-    async def _look_one_by_one(self) -> None:
+    async def _look_past_failures(self) -> None:
         """A look with a way past what it fails on, so that this holds up nothing else.
 
-        What a try brought is then left to its lease, as if the process had died; what is due is put off.
+        What a try brought is then left to its lease, as if the process had died; what is due is halved until it is alone.
         """
         for finished in list(self._finished):
             try:
@@ -159,16 +158,29 @@ class Deliveries:
                 connection,
                 urgent=self._urgent,
                 due_at=self._units.now(),
+                places=self._free_places(),
                 spared=self._channels.busy(),
-                limit=DUE_ONE_BY_ONE,
+                covered=COVERED_AT_ONCE,
             )
-        for one in ids:
-            try:
-                await self._look(self._free_places(), (), among=[one])
-            except Exception as error:
-                _report_failed_look(one, error)
+        await self._look_at(ids)
+
+    async def _look_at(self, ids: Sequence[str]) -> None:
+        """Look at these alone; one on which a look fails is put off."""
+        if not ids:
+            return
+        try:
+            await self._look(self._free_places(), (), among=ids)
+        except Exception as error:
+            if len(ids) == 1:
+                _report_failed_look(ids[0], error)
                 async with self._units.database.connection() as connection:
-                    await put_off(connection, one, self._units.now() + LOOK_AGAIN_AFTER)
+                    await put_off(connection, ids[0], self._units.now() + LOOK_AGAIN_AFTER)
+                return
+            if is_transient(error):
+                raise
+            middle = len(ids) // 2
+            await self._look_at(ids[:middle])
+            await self._look_at(ids[middle:])
 
     def _free_places(self) -> dict[Channel, int]:
         return {channel: count - self._taken[channel] for channel, count in self._channels.places.items()}
