@@ -419,6 +419,10 @@ async def test_a_list_names_what_it_cannot_show_and_says_that_there_is_more(
     listed = (await service.get("/v1/incidents")).json()
     assert sorted(one["incident_ref"] for one in listed["incidents"]) == others
     assert (listed["unreadable"], listed["more"]) == ([lost], False)
+    (alias,) = await service.rows(f"select name from incident_alias where ref = '{lost}' and kind = 'agent'")
+    assert (await service.get(f"/v1/incidents?agent_incident_id={alias['name']}")).json()["unreadable"] == [lost]
+    read = await service.rows("select incident_ref from audit where type = 'incident_read' order by seq")
+    assert [row["incident_ref"] for row in read] == ["*", lost]
     monkeypatch.setattr(store, "LISTED", 2)
     listed = (await service.get("/v1/incidents")).json()
     assert (len(listed["incidents"]) + len(listed["unreadable"]), listed["more"]) == (2, True)

@@ -347,7 +347,8 @@ def routes(
                 unit.connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
             )
             is_filtered = agent_incident_id or ticket_id
-            handlers.read([one.ref for one in found.incidents] if is_filtered else [handlers.EVERY_INCIDENT], by, unit)
+            named = [*(one.ref for one in found.incidents), *found.unread]
+            handlers.read(named if is_filtered else [handlers.EVERY_INCIDENT], by, unit)
         return IncidentList(
             incidents=[_document(one, policy, units.now()) for one in found.incidents],
             unreadable=list(found.unread),
