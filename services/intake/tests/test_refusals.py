@@ -265,7 +265,7 @@ async def test_the_largest_event_is_accepted(intake: Any) -> None:
 
 
 async def test_a_key_that_posts_too_much_waits_but_its_safety_signals_do_not(limited: Any) -> None:
-    """429 with `Retry-After`; the limiter never refuses a safety item (S6)."""
+    """429 with `Retry-After`; the limiter never refuses a safety item (S6, invariant 7)."""
     answers = [await limited.post("/v1/events", limited.event(event_id=f"e-{n}")) for n in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[-1].headers["retry-after"] == "1"
