@@ -67,6 +67,14 @@ def test_two_processes_of_one_lane_each_do_what_one_process_of_both_does() -> No
     assert not [name for name in parts("urgent") if "bulk" in name or "routing" in name]
 
 
+@pytest.mark.parametrize(("lane", "proves"), [("urgent", True), (None, True), ("bulk", False)])
+async def test_a_process_that_proves_nothing_does_not_say_that_it_cannot(lane: str | None, proves: bool) -> None:
+    """A process of the bulk would be degraded for ever, and hide that the other one is."""
+    database = Database("postgresql://nobody/x", schema="safety_bridge")
+    app = build(settings(lane=lane), now=machine_now, kafka=Kafka("nobody:9"), bulk=database, urgent=database)
+    assert ("self_proof" in (await _get(app, "/readyz")).json()["degraded"]) == proves
+
+
 async def test_without_a_last_responder_it_is_not_ready(database_url: str, tmp_path: Path) -> None:
     """SN-09, invariant 24: a list that ends with nobody is no list (S4)."""
     directory = yaml.safe_load(DEMO_DIRECTORY.read_text())

@@ -139,11 +139,14 @@ def build(settings: SafetyBridgeSettings, *, now: Now, kafka: Kafka, bulk: Datab
         silent = lanes_without_end(policy, reachable_at(file.directory, now()))
         return f"nobody to reach at the end of: {', '.join(silent)}" if silent else coverage.last_responder_missing()
 
+    degraded: dict[str, Callable[[], str | None]] = {"directory_file": file.refused, "coverage": coverage.gaps}
+    if self_proof in parts:
+        degraded["self_proof"] = proof.doubt
     http = create_api(
         NAME,
         keys=ApiKeys(settings.api_keys),
         checks={"directory": directory_check} | {part.name: part.failing for part in parts},
-        degraded={"directory_file": file.refused, "coverage": coverage.gaps, "self_proof": proof.doubt},
+        degraded=degraded,
     )
     http.include_router(api.routes(urgent_units, policy, roles_of))
     http.include_router(dead_letter_routes([signals, routed], bulk))

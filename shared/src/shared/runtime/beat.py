@@ -22,11 +22,12 @@ class Beat:
         self._url = url
         self._now = now
         self._sent_at: datetime | None = None
+        self._trouble: str | None = None
 
     async def send(self) -> str | None:
-        """Send one if it is time for it; why the watcher was not reached, or None."""
+        """Send one if it is time for it; why the last one was not taken, or None."""
         if self._url is None or (self._sent_at is not None and self._now() - self._sent_at < BEAT_EVERY):
-            return None
+            return self._trouble
         self._sent_at = self._now()
         try:
             async with asyncio.timeout(BEAT_SECONDS), httpx2.AsyncClient(timeout=BEAT_SECONDS) as client:
@@ -36,4 +37,5 @@ class Beat:
         else:
             outcome = "taken" if answer.is_success else f"answered {answer.status_code}"
         BEATS.labels("taken" if outcome == "taken" else "failed").inc()
-        return None if outcome == "taken" else f"the outside watcher was not reached: {outcome}"
+        self._trouble = None if outcome == "taken" else f"the outside watcher was not reached: {outcome}"
+        return self._trouble
