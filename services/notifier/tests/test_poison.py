@@ -116,6 +116,16 @@ async def test_a_result_that_cannot_be_written_down_is_left_to_its_lease(replica
     assert await replica.value(states.format(PAGED)) == "sent"
 
 
+async def test_a_stopping_process_writes_down_what_it_can(replica, say) -> None:
+    """Of what went out only that is left to its lease which cannot be written down."""
+    await replica.hear(say.paged(PAGED, roles=["primary"]), say.paged("SI-99999999", roles=["primary"]))
+    await replica.pages.look()
+    await spoil(replica, "notification", f"incident_ref = '{PAGED}'")
+    await replica.pages.stop()
+    await replica.pages.run()
+    assert await replica.value("select state from notification where incident_ref = 'SI-99999999'") == "sent"
+
+
 async def test_a_roll_up_that_cannot_be_counted_holds_up_no_other(replica, now, say) -> None:
     """Each of the two persons who were paged too often has one; the one that can be counted goes out."""
     await replica.hear(*(say.paged(f"SI-0000000{n}", roles=["primary", "safety_team"]) for n in range(7)))

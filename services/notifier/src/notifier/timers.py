@@ -128,7 +128,7 @@ class Deliveries:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
         with suppress(TransientFailure):
-            await self._look({}, self._finished, among=())
+            await self._write_down()
         await self._channels.close()
 
     async def look(self) -> bool:
@@ -145,14 +145,9 @@ class Deliveries:
     async def _look_past_failures(self) -> None:
         """A look with a way past what it fails on, so that this holds up nothing else.
 
-        What a try brought is then left to its lease, as if the process had died; what is due is halved until it is alone.
+        What is due is halved until it is alone.
         """
-        for finished in list(self._finished):
-            try:
-                await self._look({}, [finished], among=())
-            except Exception as error:
-                _report_failed_look(finished.notification.id, error)
-                self._finished.remove(finished)
+        await self._write_down_one_by_one()
         async with self._units.database.connection() as connection:
             ids = await due_ids(
                 connection,
@@ -163,6 +158,24 @@ class Deliveries:
                 covered=COVERED_AT_ONCE,
             )
         await self._look_at(ids)
+
+    async def _write_down(self) -> None:
+        """What the last tries brought: nothing is begun any more."""
+        try:
+            await self._look({}, self._finished, among=())
+        except Exception as error:
+            if is_transient(error):
+                raise
+            await self._write_down_one_by_one()
+
+    async def _write_down_one_by_one(self) -> None:
+        """What tries brought; where that cannot be written down, it is left to its lease, as if the process had died."""
+        for finished in list(self._finished):
+            try:
+                await self._look({}, [finished], among=())
+            except Exception as error:
+                _report_failed_look(finished.notification.id, error)
+                self._finished.remove(finished)
 
     async def _look_at(self, ids: Sequence[str]) -> None:
         """Look at these alone; one on which a look fails is put off."""
