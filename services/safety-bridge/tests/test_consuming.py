@@ -16,14 +16,19 @@ LOW = {"agent_incident_id": "A-1", "severity": "low"}
 CRISIS = {"agent_incident_id": "A-1", "severity": "critical"}
 
 
-async def consume(service: Any, records: list[Record]) -> None:
-    """As the consumer of the agent's topic does with what it has polled."""
+def consumer_of_signals(service: Any) -> Any:
     (signals,) = [part for part in service.app.parts if part.name == "consumer-safety-bridge"]
+    return signals
+
+
+async def consume(service: Any, records: list[Record], *, goes_well: bool = True) -> None:
+    """As the consumer of the agent's topic does with what it has polled."""
+    signals = consumer_of_signals(service)
     first = {(AGENT.name, 0): records[0].offset}
     async with signals.units.database.transaction() as connection:
         assert await inbox.cursors(connection, signals.group, first) == first
     signals._ready = first
-    assert await signals._apply([signals.decode(one) for one in records])
+    assert await signals._apply([signals.decode(one) for one in records]) == goes_well
 
 
 async def incidents(service: Any) -> dict[str | None, tuple[str, list[str]]]:
@@ -67,6 +72,21 @@ async def test_no_signal_waits_behind_one_of_which_nothing_can_be_understood(
     assert found["A-1"] == ("critical", ["crisis"])
     assert found[None] == ("high" if fails[1] == "decode" else "critical", [])
     assert await audited.rows("select record_offset from dead_letter order by 1") == [(1,), (2,)]
+
+
+async def test_a_record_that_cannot_even_be_set_aside_turns_readiness_red(
+    audited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read again for ever, and whatever is behind it waits: somebody has to know (S6)."""
+    signals = consumer_of_signals(audited)
+    crisis = record(agent.SafetyCrisisDetected, CRISIS, at=audited.now())
+    with monkeypatch.context() as patch:
+        patch.setattr(handlers, "_set_apart", _divide_by_zero)
+        patch.setattr(signals, "_unreadable", _divide_by_zero)
+        await consume(audited, [crisis], goes_well=False)
+    assert signals.failing() == "not set aside: ZeroDivisionError"
+    await consume(audited, [crisis])
+    assert signals.failing() is None
 
 
 def _divide_by_zero(*_: Any, **__: Any) -> Any:

@@ -288,6 +288,7 @@ class Consumer(Generic[U]):
         except Exception as again:
             if not is_transient(again) and not isinstance(again, inbox.Fenced):
                 log.exception("parking failed", group=self.group, error=type(again).__name__)
+                self._trouble = f"not set aside: {type(again).__name__}"
             self._forget(batch)
             return False
         return True
