@@ -114,7 +114,7 @@ class Replica:
 
     async def notifications(self, ticket_id: str = "T-1") -> list[Notification]:
         async with self.units.database.connection() as connection:
-            return await listed(connection, Sought(ticket_id=ticket_id), limit=100)
+            return list((await listed(connection, Sought(ticket_id=ticket_id), limit=100)).notifications)
 
     async def states(self, ticket_id: str = "T-1") -> dict[str, str]:
         return {one.intent.template: one.state.value for one in await self.notifications(ticket_id)}

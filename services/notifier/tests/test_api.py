@@ -187,6 +187,18 @@ async def test_the_list_comes_in_pages(service, say) -> None:
     assert len({one["ticket_id"] for one in first["held"] + second["held"]}) == 205
 
 
+async def test_one_that_cannot_be_read_hides_no_other_and_is_named(service, say) -> None:
+    """In either list."""
+    await service.hear(say.created(), say.assigned("privacy_concern"))
+    await service.hear(say.created("T-2"), say.assigned("privacy_concern", "T-2"))
+    (lost,) = [one["notification_id"] for one in await service.held() if one["ticket_id"] == "T-1"]
+    async with service.units.database.connection() as connection:
+        await connection.execute("update notification set document = $1 where id = $2", b'{"id": 7}', lost)
+    waiting, every = [(await service.get(f"/v1/{of}")).json() for of in ("held", "notifications")]
+    assert ([one["ticket_id"] for one in waiting["held"]], waiting["unreadable"]) == (["T-2"], [lost])
+    assert (len(every["notifications"]), every["unreadable"]) == (3, [lost])
+
+
 FAILED, SENT = Verdict(State.FAILED, "smtp_550"), Verdict(State.SENT)
 
 

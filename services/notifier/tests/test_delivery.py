@@ -443,7 +443,8 @@ async def test_a_customers_text_that_misses_a_variable_is_held_for_a_person(repl
     assert (await bad.states())["resolution"] == "held"
     assert "Resolved" not in " ".join(bad.post.subjects)
     async with bad.units.database.connection() as connection:
-        (held,) = await waiting_for_a_person(connection, after=(now() - timedelta(days=1), ""), limit=10)
+        waiting = await waiting_for_a_person(connection, after=(now() - timedelta(days=1), ""), limit=10)
+    (held,) = waiting.notifications
     assert (held.intent.template, held.reason) == ("resolution", "unrenderable")
 
 

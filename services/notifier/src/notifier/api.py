@@ -96,6 +96,8 @@ class NotificationList(BaseModel):
     """Oldest first; `next_page_token` is the id of the last one where there may be more."""
 
     notifications: list[Shown]
+    unreadable: list[str] = []
+    """Ids of those that this version cannot show."""
     next_page_token: str | None = None
 
 
@@ -137,6 +139,7 @@ class HeldList(BaseModel):
     """What waits for a person, oldest first; `next_page_token` is the id of the last one where there are more."""
 
     held: list[Shown]
+    unreadable: list[str] = []
     next_page_token: str | None = None
 
 
@@ -195,7 +198,7 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
                 after=await _place(connection, page_token),
             )
             found = await store.listed(connection, sought, limit=LIST_PAGE)
-        return NotificationList(notifications=_shown(found), next_page_token=_next(found, LIST_PAGE))
+        return NotificationList(notifications=_shown(found), unreadable=list(found.unread), next_page_token=found.last)
 
     @routes.get("/notifications/{notification_id}/text")
     async def text(notification_id: str, key: MayReadText) -> Text:
@@ -258,7 +261,7 @@ def notification_routes(units: UnitsOfWork[NotifierUnit]) -> APIRouter:
         async with units.database.connection() as connection:
             after = await _place(connection, page_token) or _BEGINNING
             found = await store.waiting_for_a_person(connection, after=after, limit=HELD_PAGE)
-        return HeldList(held=_shown(found), next_page_token=_next(found, HELD_PAGE))
+        return HeldList(held=_shown(found), unreadable=list(found.unread), next_page_token=found.last)
 
     @routes.post("/held/{notification_id}/complete")
     async def complete(notification_id: str, body: Facts, key: MayAct) -> Shown:
@@ -328,9 +331,5 @@ async def _locked(notification_id: str, unit: NotifierUnit) -> Notification:
     return notification
 
 
-def _next(found: Sequence[Notification], page_size: int) -> str | None:
-    return found[-1].id if len(found) == page_size else None
-
-
-def _shown(found: Sequence[Notification]) -> list[Shown]:
-    return [Shown.of(notification) for notification in found]
+def _shown(found: store.Listing) -> list[Shown]:
+    return [Shown.of(notification) for notification in found.notifications]

@@ -138,9 +138,9 @@ from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], 
      as new (id, state, reason, next_look_at, document, destination, sent_at, others_asked)
 where n.id = new.id
 """
-_SOUGHT = "select document from notification where {} order by created_at, id limit {}"
+_SOUGHT = "select document, id from notification where {} order by created_at, id limit {}"
 _WAITING_FOR_A_PERSON = """
-select document from notification
+select document, id from notification
 where (state = 'held' or (state = 'suppressed' and reason = 'safety_ticket')) and (created_at, id) > ($1, $2)
 order by created_at, id limit $3
 """
@@ -522,10 +522,21 @@ class Sought:
         return _SOUGHT.format(" and ".join(conditions) or "true", f"${len(values)}"), values
 
 
-async def listed(connection: Connection, sought: Sought, *, limit: int) -> list[Notification]:
-    """What fits, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A part of a list, oldest first."""
+
+    notifications: Sequence[Notification]
+    unread: Sequence[str]
+    """The ids of those that this version cannot read."""
+    last: str | None
+    """The id of the last one, read or not, where there may be more."""
+
+
+async def listed(connection: Connection, sought: Sought, *, limit: int) -> Listing:
+    """What fits."""
     query, values = sought.query(limit=limit)
-    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(query, *values)]
+    return _listing(await connection.fetch(query, *values), limit)
 
 
 async def waiting_too_long(
@@ -568,8 +579,16 @@ async def put_off(connection: Connection, notification_id: str, until: datetime)
     await connection.execute(_PUT_OFF, notification_id, until)
 
 
-async def waiting_for_a_person(
-    connection: Connection, *, after: tuple[datetime, str], limit: int
-) -> list[Notification]:
-    """What is held, and what is suppressed because of safety, oldest first, from a place on."""
-    return [_NOTIFICATION.validate_json(row[0]) for row in await connection.fetch(_WAITING_FOR_A_PERSON, *after, limit)]
+async def waiting_for_a_person(connection: Connection, *, after: tuple[datetime, str], limit: int) -> Listing:
+    """What is held, and what is suppressed because of safety, from a place on."""
+    return _listing(await connection.fetch(_WAITING_FOR_A_PERSON, *after, limit), limit)
+
+
+def _listing(rows: Sequence[Mapping[str, str]], limit: int) -> Listing:
+    found, unread = [], []
+    for row in rows:
+        try:
+            found.append(_NOTIFICATION.validate_json(row["document"]))
+        except ValidationError:
+            unread.append(row["id"])
+    return Listing(found, unread, rows[-1]["id"] if len(rows) == limit else None)
