@@ -10,18 +10,21 @@ from typing import Any, ClassVar
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from shared.errors import DeadLetterCode, InvalidMessage, TransientFailure, UnknownTicket
 from shared.events import topics
 from shared.events.envelope import Event, Received
 from shared.events.routing import RoutingRefused
 from shared.events.ticket import TicketClosed, TicketCreated, TicketMessageAdded
-from shared.events.topics import ROUTING, TICKET, Lane
+from shared.events.topics import MAX_RECORD_BYTES, ROUTING, TICKET, Lane
 from shared.messaging import consumer as consumer_module
 from shared.messaging import dead_letter, inbox, outbox
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letter import Kept
-from shared.messaging.kafka import Kafka, Message, _record
+from shared.messaging.kafka import Kafka, Message, _AnyNames, _record
 from shared.messaging.outbox import Relay
 from shared.messaging.schema import MESSAGING_TABLES
 from shared.messaging.second_try import Redriven, SecondTry
@@ -572,6 +575,40 @@ def test_a_header_without_a_value_is_an_empty_one() -> None:
     """Kafka allows it; decoding and setting aside must survive it."""
     raw = SimpleNamespace(partition=0, offset=1, timestamp=0, key=None, value=None, headers=[("content-type", None)])
     assert _record("t", raw).headers == (("content-type", b""),)
+
+
+class Latin(str):
+    """A name as a program writes it that knows no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        return super().encode("latin-1")
+
+
+@pytest.mark.parametrize("compression", [0, 1])  # none, gzip
+def test_no_name_of_a_header_keeps_a_record_from_being_read(compression: int) -> None:
+    """The broker takes any bytes; a consumer that stops at them stops for every record of its partitions (S6)."""
+    fetched, begin = b"", 0
+    for names in (["ce_id"], ["ce_id", Latin("Schlüssel")], ["ce_id"]):
+        batch = _DefaultRecordBatchBuilderPy(
+            magic=2,
+            compression_type=compression,
+            is_transactional=0,
+            producer_id=-1,
+            producer_epoch=-1,
+            base_sequence=-1,
+            batch_size=MAX_RECORD_BYTES,
+        )
+        for offset in range(2):
+            batch.append(offset, 0, b"k", b"v" * 99, [(name, b"x") for name in names])
+        fetched += begin.to_bytes(8) + bytes(batch.build())[8:]
+        begin += 2
+    records = PartitionRecords(
+        TopicPartition("t", 0), _AnyNames(fetched), [], 0, None, None, True, isolation_level=READ_COMMITTED
+    )
+    read = [_record("t", raw) for raw in records]
+    assert [one.offset for one in read] == list(range(6))
+    assert {one.value for one in read} == {b"v" * 99}
+    assert [[name for name, _ in one.headers] for one in read[1:3]] == [["ce_id"], ["ce_id", "Schl\ufffdssel"]]
 
 
 @pytest.mark.parametrize("milliseconds", [-1, 1_782_000_000_000_000, 2**63 - 1])

@@ -2,11 +2,12 @@
 
 The client has traps that this module closes, so that nobody else has to know them: calls that never return while a broker is
 frozen (every call here has a deadline), an idempotent producer that one rejected record wedges (it is thrown away and made
-anew), records handed out before a rebalance has settled (`epoch` tells), auto-commit (off).
+anew), records handed out before a rebalance has settled (`epoch` tells), auto-commit (off), a header's name that is no UTF-8,
+at which it stops for ever (`_AnyNames`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, Self, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer import fetcher
 from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
@@ -24,6 +26,8 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.partitioner import murmur2
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
 
 from shared.errors import TransientFailure
 from shared.events.envelope import Record
@@ -223,6 +227,7 @@ class Reader:
         self._topics = [self._prefix + topic for topic in topics]
         self._max_records = max_records
         self._rebalances = _Rebalances()
+        fetcher.MemoryRecords = _AnyNames
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers,
             client_id=kafka.client_id,
@@ -306,6 +311,7 @@ class Watcher:
         self._kafka = kafka
         self._prefix = kafka.topic_prefix
         self._topics = list(topics)
+        fetcher.MemoryRecords = _AnyNames
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers,
             client_id=kafka.client_id,
@@ -376,6 +382,57 @@ class Watcher:
             for place, raws in (await self._consumer.getmany(timeout_ms=500)).items():
                 for raw in raws:
                     yield _record(str(place.topic).removeprefix(self._prefix), raw)
+
+
+class _AnyNames:
+    """What was fetched of a partition, batch by batch, whatever the headers are called: the broker takes any bytes."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._fetched = memoryview(fetched)
+        self._records = MemoryRecords(fetched)
+        self._at = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
+
+    def next_batch(self) -> Any:
+        batch = self._records.next_batch()
+        if batch is None:
+            return None
+        length = int.from_bytes(self._fetched[self._at + 8 : self._at + 12])
+        begin, self._at = self._at, self._at + 12 + length
+        return batch if batch.is_control_batch else _Batch(batch, self._fetched[begin : self._at])
+
+
+class _Batch:
+    """Read by the client's fast half; by its slow one, which can be taught, where that stops at a name."""
+
+    def __init__(self, batch: Any, written: memoryview) -> None:
+        self._batch = batch
+        self._written = written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            return iter(list(self._batch))
+        except UnicodeDecodeError:
+            slow = _DefaultRecordBatchPy(self._written)
+            slow._maybe_uncompress()
+            slow._buffer = _Replacing(slow._buffer)
+            return iter(slow)
+
+
+class _Replacing(bytearray):
+    """Bytes of which any part is some text: what is no UTF-8 is replaced."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        return _Replacing(found) if isinstance(found, bytearray) else found
+
+    def decode(self, *_: object) -> str:
+        return bytes(self).decode(errors="replace")
 
 
 def _record(topic: str, raw: Any) -> Record:
