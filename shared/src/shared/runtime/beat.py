@@ -32,7 +32,12 @@ class Beat:
         try:
             async with asyncio.timeout(BEAT_SECONDS), httpx2.AsyncClient(timeout=BEAT_SECONDS) as client:
                 answer = await client.post(self._url.get_secret_value())
-        except (httpx2.HTTPError, TimeoutError, OSError) as error:
+        except (
+            httpx2.HTTPError,
+            httpx2.InvalidURL,
+            OSError,
+            ExceptionGroup,
+        ) as error:  # the last of a port there cannot be
             outcome = type(error).__name__
         else:
             outcome = "taken" if answer.is_success else f"answered {answer.status_code}"
