@@ -1,15 +1,17 @@
 """Records of the agent's topic as they come, on a real database: none waits for another, and no field costs it its words (S6)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from safety_bridge import handlers
+from safety_bridge import custody, handlers
 from safety_bridge.domain import signal
 from shared.events import agent
 from shared.events.envelope import Record
 from shared.events.topics import AGENT
 from shared.messaging import consumer, inbox
+from shared.runtime.keys import MasterKeys, new_key
 from shared.testing.builders import record
 
 LOW = {"agent_incident_id": "A-1", "severity": "low"}
@@ -87,6 +89,22 @@ async def test_a_record_that_cannot_even_be_set_aside_turns_readiness_red(
     assert signals.failing() == "not set aside: ZeroDivisionError"
     await consume(audited, [crisis])
     assert signals.failing() is None
+
+
+async def test_no_signal_waits_because_a_key_is_gone(audited: Any) -> None:
+    """A master key that was taken away too early costs words, and nobody's page (S6)."""
+    said = CRISIS | {"subject_ref": "sub-81c2"}
+    garbage = record(agent.SafetyCrisisDetected, said, at=audited.now())
+    await consume(audited, [replace(garbage, value=b"{"), replace(garbage, offset=1)])
+    keys = consumer_of_signals(audited).units._make(None, audited.now()).vault._keys
+    other = MasterKeys([new_key()])
+    keys._keys, keys.prefix = other._keys, other.prefix
+    worse = record(agent.SafetyMandatoryReportTriggered, said, at=audited.now(), offset=2)
+    await consume(audited, [worse, replace(garbage, value=b"[", offset=3)])
+    assert (await incidents(audited))["A-1"] == ("critical", ["crisis", "mandatory_report"])
+    async with consumer_of_signals(audited).units.begin() as unit:
+        kept = await unit.vault.open_place(unit.connection, f"{AGENT.name}/0/3")
+    assert custody._unpacked(garbage, kept or b"").value == b"["
 
 
 def _divide_by_zero(*_: Any, **__: Any) -> Any:

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import asyncpg
 import orjson
+import structlog
 
 from safety_bridge.audit import NO_PERSON, Entry
 from safety_bridge.domain.retention import Retention
@@ -23,7 +24,11 @@ from shared.runtime.database import Connection
 from shared.runtime.keys import CannotOpen, KeyService, new_key, seal, unseal
 
 SALT_BYTES = 32
+BY_ITSELF = b"\0itself\0"
+"""What a value begins with that is sealed under a key of its own, which stands before it with its length in two bytes."""
 OURSELVES = source_of("safety-bridge")
+
+log = structlog.get_logger()
 
 _KEYS = """
 insert into incident_key as known (incident_ref, wrapped, delete_after, look_at)
@@ -158,7 +163,7 @@ class Vault:
         sealed, entries = [], []
         for one in self.sealing:
             salt, value = secrets.token_bytes(SALT_BYTES), await self._value_of(one)
-            sealed.append(seal(keys[one.incident_ref], salt + value, _about(one.incident_ref, one.kind)))
+            sealed.append(await self._sealed(keys[one.incident_ref], salt + value, _about(one.incident_ref, one.kind)))
             commitment = hmac.digest(salt, value, hashlib.sha256)
             entries.append(Entry(one.incident_ref, "sealed", "", one.actor, one.role, one.kind, commitment))
         if sealed:
@@ -179,28 +184,16 @@ class Vault:
             CannotOpen: the installation's key is another one, or somebody changed the tables.
         """
         rows = await connection.fetch(_OF_INCIDENT, incident_ref)
-        keys = {
-            ref: await self._keys.unwrap(wrapped, ref)
-            for ref, wrapped in {row["incident_ref"]: row["wrapped"] for row in rows}.items()
-        }
+        opened: dict[str, bytes] = {}
         return [
-            Opened(
-                row["id"],
-                row["incident_ref"],
-                Kind(row["kind"]),
-                row["at"],
-                _unsealed(keys[row["incident_ref"]], row["sealed"], row["incident_ref"], row["kind"]),
-            )
+            Opened(row["id"], row["incident_ref"], Kind(row["kind"]), row["at"], await self._unsealed(row, opened))
             for row in rows
         ]
 
     async def open_place(self, connection: Connection, place: str) -> bytes | None:
         """The record of this place, if it is still kept."""
         row = await connection.fetchrow(_OF_PLACE, place)
-        if row is None:
-            return None
-        key = await self._keys.unwrap(row["wrapped"], row["incident_ref"])
-        return _unsealed(key, row["sealed"], row["incident_ref"], row["kind"])
+        return None if row is None else await self._unsealed(row, {})
 
     async def due(self, connection: Connection, *, limit: int) -> list[Retention]:
         """Read and lock what is to be looked at now, and that no other replica has in hand."""
@@ -240,7 +233,27 @@ class Vault:
         except CannotOpen:
             return orjson.dumps({"value": b64encode(one.value).decode(), "cannot_open": True})
 
-    async def _keys_of(self, connection: Connection, refs: Collection[str]) -> dict[str, bytes]:
+    async def _sealed(self, key: bytes | None, value: bytes, about: str) -> bytes:
+        if key is not None:
+            return seal(key, value, about)
+        own = new_key()
+        wrapped = await self._keys.wrap(own, about)
+        return BY_ITSELF + len(wrapped).to_bytes(2) + wrapped + seal(own, value, about)
+
+    async def _unsealed(self, row: asyncpg.Record, opened: dict[str, bytes]) -> bytes:
+        """The value of a row; `opened` are the keys of incidents that were unwrapped so far."""
+        ref, sealed = row["incident_ref"], row["sealed"]
+        about = _about(ref, row["kind"])
+        if sealed.startswith(BY_ITSELF):
+            begin = len(BY_ITSELF) + 2
+            end = begin + int.from_bytes(sealed[begin - 2 : begin])
+            key, sealed = await self._keys.unwrap(sealed[begin:end], about), sealed[end:]
+        else:
+            key = opened[ref] = opened.get(ref) or await self._keys.unwrap(row["wrapped"], ref)
+        return unseal(key, sealed, about)[SALT_BYTES:]
+
+    async def _keys_of(self, connection: Connection, refs: Collection[str]) -> dict[str, bytes | None]:
+        """The keys of these incidents; None where one cannot be opened: no signal waits for that (S6)."""
         if not refs:
             return {}
         fresh = {ref: new_key() for ref in sorted(refs)}
@@ -251,7 +264,14 @@ class Vault:
             [await self._keys.wrap(key, ref) for ref, key in fresh.items()],
             [max(kept_until, self._preserved.get(ref, kept_until)) for ref in fresh],
         )
-        return {row["incident_ref"]: await self._keys.unwrap(row["wrapped"], row["incident_ref"]) for row in rows}
+        return {row["incident_ref"]: await self._key_of(row) for row in rows}
+
+    async def _key_of(self, row: asyncpg.Record) -> bytes | None:
+        try:
+            return await self._keys.unwrap(row["wrapped"], row["incident_ref"])
+        except CannotOpen:
+            log.error("key of an incident cannot be opened", incident_ref=row["incident_ref"])
+            return None
 
 
 def _retention(row: asyncpg.Record) -> Retention:
@@ -260,7 +280,3 @@ def _retention(row: asyncpg.Record) -> Retention:
 
 def _about(incident_ref: str, kind: str) -> str:
     return f"{incident_ref}|{kind}"
-
-
-def _unsealed(key: bytes, sealed: bytes, incident_ref: str, kind: str) -> bytes:
-    return unseal(key, sealed, _about(incident_ref, kind))[SALT_BYTES:]
