@@ -128,7 +128,7 @@ class Deliveries:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
         with suppress(TransientFailure):
-            await self._write_down()
+            await self._keep_results()
         await self._channels.close()
 
     async def look(self) -> bool:
@@ -143,11 +143,8 @@ class Deliveries:
             return False
 
     async def _look_past_failures(self) -> None:
-        """A look with a way past what it fails on, so that this holds up nothing else.
-
-        What is due is halved until it is alone.
-        """
-        await self._write_down_one_by_one()
+        """A look with a way past what it fails on, which is halved until that is alone and holds up nothing else."""
+        await self._keep_results_one_by_one()
         async with self._units.database.connection() as connection:
             ids = await due_ids(
                 connection,
@@ -159,16 +156,16 @@ class Deliveries:
             )
         await self._look_at(ids)
 
-    async def _write_down(self) -> None:
+    async def _keep_results(self) -> None:
         """What the last tries brought: nothing is begun any more."""
         try:
             await self._look({}, self._finished, among=())
         except Exception as error:
             if is_transient(error):
                 raise
-            await self._write_down_one_by_one()
+            await self._keep_results_one_by_one()
 
-    async def _write_down_one_by_one(self) -> None:
+    async def _keep_results_one_by_one(self) -> None:
         """What tries brought; where that cannot be written down, it is left to its lease, as if the process had died."""
         for finished in list(self._finished):
             try:

@@ -346,7 +346,7 @@ def routes(
             found = await store.list_incidents(
                 unit.connection, agent_incident_id=agent_incident_id or None, ticket_id=ticket_id or None
             )
-            is_filtered = agent_incident_id or ticket_id
+            is_filtered = bool(agent_incident_id or ticket_id)
             named = [*(one.ref for one in found.incidents), *found.unread]
             handlers.read(named if is_filtered else [handlers.EVERY_INCIDENT], by, unit)
         return IncidentList(

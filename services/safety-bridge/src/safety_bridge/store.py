@@ -45,9 +45,10 @@ where identity = any($1::bytea[]) order by ref for update of incident
 _TAKEN = "select ref from incident where ref = any($1::text[])"
 _ONE = "select ref, version, document::text from incident where ref = $1 for update"
 _DUE = """
-select ref, version, document::text from incident where look_at <= $1
+select ref, version, document::text from incident where look_at <= $1 and ($3::text[] is null or ref = any($3))
 order by look_at limit $2 for update skip locked
 """
+_DUE_REFS = "select ref from incident where look_at <= $1 order by look_at limit $2"
 _WRITE = """
 insert into incident as known (ref, document, version, look_at, opened_at)
 select * from unnest($1::text[], $2::jsonb[], $3::int[], $4::timestamptz[], $5::timestamptz[])
@@ -189,13 +190,13 @@ class Incidents:
         return self._take(row) if row else None
 
     async def load_due(
-        self, connection: Connection, *, now: datetime, limit: int
+        self, connection: Connection, *, now: datetime, limit: int, among: Sequence[IncidentRef] | None = None
     ) -> tuple[Sequence[Incident], Sequence[IncidentRef]]:
-        """Read and lock the incidents of which something is due now, and that no other replica has in hand; and the references
-        of those whose documents this version cannot read.
+        """Read and lock the incidents, of these alone where they are given, of which something is due now, and that no other
+        replica has in hand; and the references of those whose documents this version cannot read.
         """
         due, unread = [], []
-        for row in await connection.fetch(_DUE, now, limit):
+        for row in await connection.fetch(_DUE, now, limit, among):
             try:
                 due.append(self._take(row))
             except ValidationError:
@@ -322,8 +323,13 @@ class SafetyUnit(UnitOfWork):
         await audit.append(self.connection, [*audit.entries_of(self.emitted), *sealed, *self.noted])
 
 
-async def put_off_unread(connection: Connection, refs: Sequence[IncidentRef], until: datetime) -> None:
-    """Look at them again then; nothing else of them changes."""
+async def due_refs(connection: Connection, *, now: datetime, limit: int) -> list[IncidentRef]:
+    """What a look takes, unread."""
+    return [IncidentRef(row["ref"]) for row in await connection.fetch(_DUE_REFS, now, limit)]
+
+
+async def put_off(connection: Connection, refs: Sequence[IncidentRef], until: datetime) -> None:
+    """Look at them again then; nothing else of them changes, and they need not be readable."""
     await connection.execute(_PUT_OFF, refs, until)
 
 

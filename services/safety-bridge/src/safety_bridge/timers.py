@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from safety_bridge import audit, handlers, store, watch
 from safety_bridge.domain import coverage
 from safety_bridge.domain.feed import Back, Feed, Silent
+from safety_bridge.domain.identity import IncidentRef
 from safety_bridge.domain.retention import Reason
 from safety_bridge.store import SafetyUnit
 from shared.directory import Directory
@@ -35,7 +36,8 @@ from shared.messaging.kafka import Kafka, Partition
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.model import Policy
 from shared.runtime.beat import Beat
-from shared.runtime.database import Database
+from shared.runtime.database import Database, is_transient
+from shared.runtime.log import where
 from shared.runtime.now import Now
 
 PAGES_AT_ONCE = 100
@@ -73,24 +75,49 @@ log = structlog.get_logger()
 async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
     """Do what is due: pages, thresholds of clocks, leases that have run out. Answers whether there may be more.
 
-    Replicas share the incidents by row locks. An incident that cannot be read or looked at holds up no other.
+    Replicas share the incidents by row locks. An incident that cannot be read, looked at or kept holds up no other.
     """
+    try:
+        return await _look(units)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        log.exception("looks failed", error=type(error).__name__)
+    async with units.database.connection() as connection:
+        refs = await store.due_refs(connection, now=units.now(), limit=PAGES_AT_ONCE)
+    for ref in refs:
+        try:
+            await _look(units, [ref])
+        except Exception as error:
+            if is_transient(error):
+                raise
+            _report(ref, error)
+            async with units.database.connection() as connection:
+                await store.put_off(connection, [ref], units.now() + LOOK_AGAIN_AFTER)
+    return False
+
+
+async def _look(units: UnitsOfWork[SafetyUnit], among: Sequence[IncidentRef] | None = None) -> bool:
     async with units.begin() as unit:
-        due, unread = await unit.incidents.load_due(unit.connection, now=unit.now, limit=PAGES_AT_ONCE)
+        due, unread = await unit.incidents.load_due(unit.connection, now=unit.now, limit=PAGES_AT_ONCE, among=among)
         if unread:
             log.error("incidents not readable", incident_refs=unread)
             FAILED.inc(len(unread))
-            await store.put_off_unread(unit.connection, unread, unit.now + READ_AGAIN_AFTER)
+            await store.put_off(unit.connection, unread, unit.now + READ_AGAIN_AFTER)
         for incident in due:
             emitted = len(unit.emitted)
             try:
                 handlers.look(incident, unit)
             except Exception as error:
-                log.error("look failed", incident_ref=incident.ref, error=type(error).__name__)
-                FAILED.inc()
+                _report(incident.ref, error)
                 del unit.emitted[emitted:]
                 unit.incidents.put_off(incident, unit.now + LOOK_AGAIN_AFTER)
     return len(due) + len(unread) == PAGES_AT_ONCE
+
+
+def _report(ref: IncidentRef, error: Exception) -> None:
+    log.error("look failed", incident_ref=ref, error=type(error).__name__, where=where(error))
+    FAILED.inc()
 
 
 class Coverage:

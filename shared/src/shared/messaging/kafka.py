@@ -227,7 +227,6 @@ class Reader:
         self._topics = [self._prefix + topic for topic in topics]
         self._max_records = max_records
         self._rebalances = _Rebalances()
-        fetcher.MemoryRecords = _AnyNames
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers,
             client_id=kafka.client_id,
@@ -311,7 +310,6 @@ class Watcher:
         self._kafka = kafka
         self._prefix = kafka.topic_prefix
         self._topics = list(topics)
-        fetcher.MemoryRecords = _AnyNames
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers,
             client_id=kafka.client_id,
@@ -433,6 +431,9 @@ class _Replacing(bytearray):
 
     def decode(self, *_: object) -> str:
         return bytes(self).decode(errors="replace")
+
+
+fetcher.MemoryRecords = _AnyNames
 
 
 def _record(topic: str, raw: Any) -> Record:
