@@ -76,6 +76,15 @@ def test_other_faults_of_the_driver_are_bugs() -> None:
     assert not is_transient(asyncpg.InternalClientError("no decoder for OID 600"))
 
 
+async def test_a_value_that_no_column_holds_is_a_bug(database_url: str) -> None:
+    """Whoever tried it again would never come past it."""
+    database = Database(database_url, schema="public", pool_size=1, use_role=False)
+    with pytest.raises(asyncpg.DataError):
+        async with database.connection() as connection:
+            await connection.fetchval("select $1::integer", 2**40)
+    await database.close()
+
+
 async def _work_while_the_session_ends(database: Database, url: str, wire: Wire) -> None:
     async with database.transaction() as connection:
         other = await asyncpg.connect(url)

@@ -108,7 +108,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, TransientFailure | OSError | TimeoutError | exc.TimeoutError):
         return True
     if isinstance(error, asyncpg.InterfaceError) or _has_lost_its_place(error):
-        return True
+        return not isinstance(error, ValueError)  # a value that no column holds fails the same way for ever
     state = getattr(error, "sqlstate", None)
     return state is not None and _TRANSIENT_STATES.match(state) is not None
 
