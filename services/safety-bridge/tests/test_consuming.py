@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from safety_bridge import custody, handlers
 from safety_bridge.domain import signal
@@ -36,6 +37,17 @@ async def consume(service: Any, records: list[Record], *, goes_well: bool = True
 async def incidents(service: Any) -> dict[str | None, tuple[str, list[str]]]:
     found = (await service.get("/v1/incidents")).json()["incidents"]
     return {one["agent_incident_id"]: (one["severity_working"], one["classes"]) for one in found}
+
+
+async def test_the_same_event_again_counts_as_a_duplicate_and_pages_nobody(service: Any) -> None:
+    """SN-02: five more times, two of them to whoever has the partition after a rebalance."""
+    crisis = record(agent.SafetyCrisisDetected, CRISIS, event_id="e-1", at=service.now())
+    before = _duplicates()
+    await consume(service, [replace(crisis, offset=offset) for offset in range(4)])
+    await consume(service, [replace(crisis, offset=offset) for offset in (4, 5)])
+    assert await incidents(service) == {"A-1": ("critical", ["crisis"])}
+    assert (await service.left()).count("page_requested") == 1
+    assert _duplicates() - before == 5
 
 
 async def test_no_signal_waits_behind_one_that_failed(audited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +117,10 @@ async def test_no_signal_waits_because_a_key_is_gone(audited: Any) -> None:
     async with consumer_of_signals(audited).units.begin() as unit:
         kept = await unit.vault.open_place(unit.connection, f"{AGENT.name}/0/3")
     assert custody._unpacked(garbage, kept or b"").value == b"["
+
+
+def _duplicates() -> float:
+    return REGISTRY.get_sample_value("support_events_duplicate_total", {"group": "support.safety-bridge"}) or 0.0
 
 
 def _divide_by_zero(*_: Any, **__: Any) -> Any:

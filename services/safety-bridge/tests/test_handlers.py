@@ -93,7 +93,7 @@ async def test_a_report_of_an_account_without_any_ticket_has_a_restricted_one_an
 
 
 async def test_the_same_event_again_opens_and_pages_nothing(bridge: Any) -> None:
-    """SN-02: also where the inbox would not know it (S1)."""
+    """S1: also where the inbox would not know it (SN-02)."""
     message = wire(SafetyCrisisDetected, CRISIS, occurred_at=bridge.now())
     await bridge.hear_again(message)
     for _ in range(5):

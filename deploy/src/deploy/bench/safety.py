@@ -28,6 +28,7 @@ from deploy.given import GivenDatabase, GivenKafka
 from deploy.stack import Stack
 from shared.messaging.kafka import Kafka
 
+GOAL_SECONDS = 0.3
 PAUSE_SECONDS = 0.25
 AWAY_SECONDS = 5.0
 LATE_SECONDS = 120.0
@@ -161,7 +162,9 @@ async def behind_a_backlog(bench: Bench, count: int, signals: int) -> None:
         probe = Probe(stack, catcher, database_url)
         delays = await probe.one_by_one(signals)
         left = await _left(kafka, count)
-        bench.report(f"crisis to mail server behind {count:,} tickets", told(delays), f"goal p99 < 300 ms; {left}")
+        kept = "kept" if percentile(delays, 0.99) < GOAL_SECONDS else "MISSED"
+        goal = f"goal p99 < {GOAL_SECONDS * 1000:.0f} ms {kept}"
+        bench.report(f"crisis to mail server behind {count:,} tickets", told(delays), f"{goal}; {left}")
         posting = asyncio.create_task(probe.one_by_one(signals // 4))
         await asyncio.sleep(2)
         began = time.monotonic()
@@ -228,11 +231,14 @@ def _peak_megabytes(pid: int) -> int:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
 
 
+def percentile(seconds: list[float], share: float) -> float:
+    return sorted(seconds)[math.ceil(len(seconds) * share) - 1]
+
+
 def told(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    p50, p99, most = (ordered[math.ceil(len(ordered) * share) - 1] for share in (0.5, 0.99, 1.0))
+    p50, p99, most = (percentile(seconds, share) for share in (0.5, 0.99, 1.0))
     load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
-    return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, most {most * 1000:.0f} ms (n={len(ordered)}, {load})"
+    return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, most {most * 1000:.0f} ms (n={len(seconds)}, {load})"
 
 
 @contextmanager
