@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from html import unescape
 from itertools import accumulate
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -39,6 +39,7 @@ WIDEST_GAP = 20
 WIDEST_GAPS = 40
 ALTERNATIVES_AT_MOST = 5000
 FOLDED_AT_ONCE = 1000
+KNOWN_AT_MOST = 50_000
 STEM = 4
 """By how many letters a word is looked up where a pattern gives only its beginning."""
 
@@ -174,20 +175,10 @@ class Patterns(Generic[T]):
         self._rules: list[_Readable[T]] = []
         self._by_word: dict[str, list[int]] = defaultdict(list)
         self._by_stem: dict[str, list[int]] = defaultdict(list)
-        exceptions: dict[tuple[int, str], _Pattern] = {}
         for index, rule in enumerate(rules):
-            pattern = _Pattern(rule.phrase)
-            for phrase in rule.unless:
-                if (id(phrase.sets), phrase.text) not in exceptions:
-                    exceptions[id(phrase.sets), phrase.text] = _Pattern(phrase)
-            anchor, *_ = pattern.places()
-            self._rules.append(
-                _Readable(
-                    rule.meaning,
-                    pattern,
-                    tuple(exceptions[id(phrase.sets), phrase.text] for phrase in rule.unless),
-                )
-            )
+            pattern = _Pattern.of(rule.phrase)
+            anchor, *_ = pattern.places
+            self._rules.append(_Readable(rule.meaning, pattern, tuple(map(_Pattern.of, rule.unless))))
             for word in anchor:
                 if word.endswith("*"):
                     self._by_stem[word[:STEM]].append(index)
@@ -409,7 +400,24 @@ class _Token:
 
 
 class _Pattern:
-    """One pattern, read; its regular expression is made when it is first asked for."""
+    """One pattern, read once in a process; its regular expression is made when it is first asked for."""
+
+    _known: ClassVar[dict[tuple[int, str], Self]] = {}
+
+    @classmethod
+    def of(cls, phrase: Phrase) -> Self:
+        """
+        Raises:
+            ValueError: as for `__init__`.
+        """
+        known = cls._known.get((id(phrase.sets), phrase.text))
+        if known is None:
+            if len(cls._known) >= KNOWN_AT_MOST:
+                cls._known.clear()
+            known = cls._known[id(phrase.sets), phrase.text] = cls(
+                phrase
+            )  # it keeps the sets, so that their id is theirs
+        return known
 
     def __init__(self, phrase: Phrase) -> None:
         """
@@ -456,6 +464,7 @@ class _Pattern:
         places = ([max(words, key=_length) for words in token.alternatives] for token in tokens)
         return tuple(frozenset(place) for place in places if not any("*" in word for word in place))
 
+    @cached_property
     def places(self) -> list[list[str]]:
         """The places that have to be filled, the rarest first, each by the words of which one has to occur there.
 
