@@ -320,6 +320,24 @@ async def test_a_handler_bug_parks_its_ticket_in_order_and_no_other(rig: Rig) ->
     assert (await rig.tally())["T-1"] == ["a", "b", "c", "d", "e"]
 
 
+async def test_a_batch_that_takes_too_long_is_applied_in_parts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same batch would meet the same deadline for ever."""
+    save, most = Tally.save, []
+
+    async def slowly(unit: Tally) -> None:
+        await save(unit)
+        await unit.connection.execute("set local statement_timeout = 400")
+        await unit.connection.execute("select pg_sleep(0.03 * $1)", len(unit.seen))
+        most.append(len(unit.seen))
+
+    monkeypatch.setattr(Tally, "save", slowly)
+    await rig.send(*(created(f"T-{n}", f"e-{n}") for n in range(60)))
+    async with running(rig.consumer(), rig.relay):
+        await rig.answers(60)
+    assert await rig.tally() == {f"T-{n}": [f"e-{n}"] for n in range(60)}
+    assert max(most) < 14
+
+
 async def test_many_handler_faults_turn_readiness_red(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over 20 % of 500: the deployment is wrong, not the message. Poison that cannot be decoded never counts."""
     monkeypatch.setattr(consumer_module, "FAULT_WINDOW", 20)

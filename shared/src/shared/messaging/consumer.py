@@ -29,7 +29,7 @@ from shared.messaging.outbox import lane_of
 from shared.messaging.pauses import Pauses
 from shared.messaging.unit_of_work import UnitOfWork, UnitsOfWork
 from shared.runtime import metrics
-from shared.runtime.database import is_transient
+from shared.runtime.database import is_transient, took_too_long
 from shared.runtime.log import where
 
 BATCH = 500
@@ -244,6 +244,8 @@ class Consumer(Generic[U]):
             self._forget(batch)
             return False
         except Exception as error:
+            if took_too_long(error) and len(batch) > 1:
+                return await self._halve(batch)
             if is_transient(error):
                 self._trouble = f"tried again: {type(error).__name__}"
                 metrics.RETRIED.labels(self.group).inc()
@@ -257,11 +259,7 @@ class Consumer(Generic[U]):
     async def _isolate(self, batch: Sequence[Decoded], error: Exception) -> bool:
         """Halve until the failing record is alone; try it three times; then park it."""
         if len(batch) > 1:
-            middle = len(batch) // 2
-            if await self._apply(batch[:middle]) and await self._apply(batch[middle:]):
-                return True
-            self._forget(batch)
-            return False
+            return await self._halve(batch)
         record = batch[0].record
         for pause in TRY_AGAIN_SECONDS:
             await asyncio.sleep(pause)
@@ -292,6 +290,13 @@ class Consumer(Generic[U]):
             self._forget(batch)
             return False
         return True
+
+    async def _halve(self, batch: Sequence[Decoded]) -> bool:
+        middle = len(batch) // 2
+        if await self._apply(batch[:middle]) and await self._apply(batch[middle:]):
+            return True
+        self._forget(batch)
+        return False
 
     async def _transact(self, batch: Sequence[Decoded], *, park: bool = False) -> None:
         """One transaction over a batch. With `park`, its records are set aside instead of handled."""

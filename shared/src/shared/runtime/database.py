@@ -113,6 +113,11 @@ def is_transient(error: BaseException) -> bool:
     return state is not None and _TRANSIENT_STATES.match(state) is not None
 
 
+def took_too_long(error: BaseException) -> bool:
+    """Whether the server is there and has ended a statement at its deadline: less work at once may succeed."""
+    return isinstance(error.__cause__, asyncpg.QueryCanceledError)
+
+
 def _has_lost_its_place(error: BaseException) -> bool:
     """The server ended the session and the driver, in the middle of reading that, takes no statement any more (asyncpg #1069)."""
     return isinstance(error, asyncpg.InternalClientError) and str(error).startswith("cannot switch to state")
