@@ -5,18 +5,22 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from http_room import HttpRoom, answer, http_room
-from pydantic import ValidationError
 from test_settings import settings
 
+from notifier.app import build
 from notifier.domain.retry import Outcome
 from notifier.senders import Message
 from notifier.senders.apprise import AppriseSender, is_installed
-from shared.directory import Directory
+from shared.directory import InvalidDirectory
+from shared.messaging.kafka import Kafka
+from shared.runtime.database import Database
+from shared.runtime.now import machine_now
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
@@ -87,12 +91,11 @@ def test_a_directory_that_needs_the_package_stops_the_start_where_it_is_missing(
     channel = {"kind": "apprise", "address": "pover://canary@token", "urgent": True, "verified": True}
     directory["on_call"]["primary"] = [{"id": "kim", "channels": [channel]}]
     directory_file.write_text(yaml.safe_dump(directory))
+    made, database = settings(directory_file=directory_file), Database("postgresql://d", schema="notifier")
+    start = partial(build, made, now=machine_now, kafka=Kafka("k:9092"), bulk=database, urgent=database)
     assert is_installed()
-    settings(directory_file=directory_file)
+    assert start()
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(ValidationError) as refused:
-        settings(directory_file=directory_file)
-    (error,) = refused.value.errors(include_input=False)
-    assert "notifier[apprise]" in error["msg"]
-    assert "canary" not in error["msg"]
-    assert Directory.from_yaml(directory_file.read_text())
+    with pytest.raises(InvalidDirectory, match=r"kim: .*notifier\[apprise\]") as refused:
+        start()
+    assert "canary" not in str(refused.value)
