@@ -78,7 +78,7 @@ class House:
         """What became of each page of an incident, by person and way."""
         async with self.replica.units.database.connection() as connection:
             pages = await listed(connection, Sought(incident_ref=ref), limit=1_000)
-        return {(one.intent.recipient, one.intent.place): one.state.value for one in pages}
+        return {(one.intent.recipient, one.intent.place): one.state.value for one in pages.notifications}
 
     def mails_to(self, person: str) -> list[str]:
         """Subjects, in the order in which they came."""
