@@ -409,22 +409,22 @@ async def test_a_ticket_is_linked_once_and_to_one_incident(service: Any) -> None
 
 
 async def test_a_list_names_what_it_cannot_show_and_says_that_there_is_more(
-    service: Any, monkeypatch: pytest.MonkeyPatch
+    audited: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One incident that this version cannot read hides no other."""
     for name in ("A-1", "A-2", "A-3"):
-        await service.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": name})
-    (lost, *others) = [row["ref"] for row in await service.rows("select ref from incident order by ref")]
-    await service.rows(f"update incident set document = document - 'facts' where ref = '{lost}' returning ref")
-    listed = (await service.get("/v1/incidents")).json()
+        await audited.hear(SafetyCrisisDetected, CRISIS | {"agent_incident_id": name})
+    (lost, *others) = [row["ref"] for row in await audited.rows("select ref from incident order by ref")]
+    await audited.rows(f"update incident set document = document - 'facts' where ref = '{lost}' returning ref")
+    listed = (await audited.get("/v1/incidents")).json()
     assert sorted(one["incident_ref"] for one in listed["incidents"]) == others
     assert (listed["unreadable"], listed["more"]) == ([lost], False)
-    (alias,) = await service.rows(f"select name from incident_alias where ref = '{lost}' and kind = 'agent'")
-    assert (await service.get(f"/v1/incidents?agent_incident_id={alias['name']}")).json()["unreadable"] == [lost]
-    read = await service.rows("select incident_ref from audit where type = 'incident_read' order by seq")
+    (alias,) = await audited.rows(f"select name from incident_alias where ref = '{lost}' and kind = 'agent'")
+    assert (await audited.get(f"/v1/incidents?agent_incident_id={alias['name']}")).json()["unreadable"] == [lost]
+    read = await audited.rows("select incident_ref from audit where type = 'incident_read' order by seq")
     assert [row["incident_ref"] for row in read] == ["*", lost]
     monkeypatch.setattr(store, "LISTED", 2)
-    listed = (await service.get("/v1/incidents")).json()
+    listed = (await audited.get("/v1/incidents")).json()
     assert (len(listed["incidents"]) + len(listed["unreadable"]), listed["more"]) == (2, True)
 
 
