@@ -20,7 +20,7 @@ from shared.testing.topic import Seen
 
 TICKETS = int(os.environ.get("SUPPORT_TEST_TICKETS", "100"))
 SEED = int(os.environ.get("SUPPORT_TEST_SEED", "1"))
-SECONDS_TO_SETTLE = 300 + TICKETS / 20
+SECONDS_TO_SETTLE = 400 + TICKETS / 20
 MOST_TROUBLES = 10 + TICKETS // 10
 """On a machine so busy that services start more slowly than trouble comes, nothing would ever be posted."""
 LONGEST_FREEZE_SECONDS = 20.0
@@ -86,7 +86,7 @@ async def play(system: System, trouble: Trouble) -> None:
 
 async def _post(system: System, steps: list[tuple[dict[str, object], ...]], chance: random.Random) -> None:
     for step in steps:
-        await system.post(*step, *chance.sample(step, len(step) // 20), deadline_seconds=300)
+        await system.post(*step, *chance.sample(step, len(step) // 20), deadline_seconds=SECONDS_TO_SETTLE)
         await asyncio.sleep(1)
 
 
