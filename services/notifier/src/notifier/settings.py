@@ -16,7 +16,7 @@ from notifier.domain.notification import Channel
 from notifier.domain.urls import may_be_called
 from notifier.domain.wording import SOURCE_LANGUAGE
 from shared.directory import ChannelKind, Directory, InvalidDirectory
-from shared.runtime.settings import LaneSettings
+from shared.runtime.settings import LaneSettings, SecretUrl
 
 PRODUCTION = "prod"
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
@@ -88,12 +88,6 @@ def _checked_directory(path: Path) -> Path:
     return path
 
 
-def _checked_url(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("https://", "http://")):
-        raise ValueError("must begin with https://")
-    return url
-
-
 def _checked_secret(secret: SecretStr) -> SecretStr:
     prefix, _, key = secret.get_secret_value().partition("_")
     try:
@@ -103,9 +97,6 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
     if not 24 <= length <= 64:
         raise ValueError("write whsec_ and 24 to 64 bytes in base64")
     return secret
-
-
-SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
 
 
 class NotifierSettings(LaneSettings):

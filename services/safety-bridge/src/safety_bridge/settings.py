@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
 from shared.directory import Directory
 from shared.events.envelope import Identifier
 from shared.runtime.keys import KeyService, MasterKeyFile, MasterKeys
-from shared.runtime.settings import LaneSettings
+from shared.runtime.settings import LaneSettings, SecretUrl
 
 
 class SafetyBridgeSettings(LaneSettings):
@@ -17,15 +17,8 @@ class SafetyBridgeSettings(LaneSettings):
 
     safety_feeds: tuple[Identifier, ...] = ()
     """The sources that have to be heard, as a JSON list: each sends a heartbeat every 30 seconds, and its silence is told."""
-    safety_beat_url: SecretStr | None = None
+    safety_beat_url: SecretUrl | None = None
     """Where the outside watcher takes a POST every 30 seconds while nobody is forgotten; whoever knows it can fake the beat."""
-
-    @field_validator("safety_beat_url")
-    @classmethod
-    def _a_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// or http://")
-        return url
 
     environment: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{0,31}$")
     """Which deployment this is (`prod`, `staging`, …): an event that says it is of another one is set apart. Unset: none is."""

@@ -4,9 +4,9 @@ import hashlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.events.envelope import OUR_SOURCES
@@ -60,6 +60,16 @@ class ApiKeys:
 
     def find(self, presented: str) -> ApiKey | None:
         return self._by_hash.get(hashlib.sha256(presented.encode()).hexdigest())
+
+
+def _checked_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// or http://")
+    return url
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
+"""A setting: a URL that whoever knows it can use."""
 
 
 class ServiceSettings(BaseSettings):
