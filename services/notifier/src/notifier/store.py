@@ -5,7 +5,6 @@ All are read back whole, so each is one document with the few columns that SQL h
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -88,38 +87,27 @@ select document, count(*) over () as waiting from waiting where due_at > $2 orde
 _ROLL_UP = """
 update notification set next_look_at = $2 where rolled_up_in = $1 and state = 'queued'
 """
-_COVERED = """
-select document from notification
+_SAID = """
+select {what} from notification
 where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at <= $2
     and ($4::text[] is null or id = any($4))
-order by next_look_at limit $3 for update skip locked
+order by next_look_at limit $3 {lock}
 """
 _PUT_OFF = "update notification set next_look_at = $2 where id = $1 and next_look_at <= $2"
 _LOCK = "select document from notification where id = any($1) order by id for update"
-_CLAIM = """
-select due.document from unnest($3::text[], $4::integer[]) as free (channel, places)
+_DUE = """
+select due.{what} from unnest($3::text[], $4::integer[]) as free (channel, places)
 cross join lateral (
-    select document from notification
+    select {what} from notification
     where urgent = $1 and notification.channel = free.channel and next_look_at <= $2 and rolled_up_in is null
         and id <> all($5::text[]) and destination <> all($6::text[]) and ($7::text[] is null or id = any($7))
-    order by next_look_at limit free.places for update skip locked
+    order by next_look_at limit free.places {lock}
 ) as due
 """
-_DUE_IDS = """
-select due.id from unnest($3::text[], $4::integer[]) as free (channel, places)
-cross join lateral (
-    select id from notification
-    where urgent = $1 and notification.channel = free.channel and next_look_at <= $2 and rolled_up_in is null
-        and destination <> all($5::text[])
-    order by next_look_at limit free.places
-) as due
-union all
-(select id from notification
-where urgent = $1 and rolled_up_in is not null and state = 'queued' and next_look_at <= $2
-order by next_look_at limit $6)
-"""
+_CLAIM, _COVERED = (query.format(what="document", lock="for update skip locked") for query in (_DUE, _SAID))
+_DUE_IDS, _SAID_IDS = (query.format(what="id", lock="") for query in (_DUE, _SAID))
 _WAITING_TOO_LONG = """
-select document from notification
+select document, id from notification
 where urgent and next_look_at <= $1 and rolled_up_in is null and destination = any($2::text[]) and not others_asked
 order by next_look_at limit $3
 """
@@ -541,16 +529,12 @@ async def listed(connection: Connection, sought: Sought, *, limit: int) -> Listi
 
 async def waiting_too_long(
     connection: Connection, *, since: datetime, destinations: Collection[str], limit: int
-) -> list[Notification]:
+) -> Sequence[Notification]:
     """Pages that were due by then and go to these destinations, for which nobody else was looked for; not locked.
 
     What this version cannot read is passed over: it is found when it is due.
     """
-    found = []
-    for row in await connection.fetch(_WAITING_TOO_LONG, since, list(destinations), limit):
-        with suppress(ValidationError):
-            found.append(_NOTIFICATION.validate_json(row[0]))
-    return found
+    return _listing(await connection.fetch(_WAITING_TOO_LONG, since, list(destinations), limit), limit).notifications
 
 
 async def place_of(connection: Connection, notification_id: str) -> tuple[datetime, str] | None:
@@ -570,8 +554,9 @@ async def due_ids(
 ) -> list[str]:
     """What a look at a lane takes, unread."""
     channels, free = list(places), [max(0, count) for count in places.values()]
-    rows = await connection.fetch(_DUE_IDS, urgent, due_at, channels, free, list(spared), covered)
-    return [row["id"] for row in rows]
+    due = await connection.fetch(_DUE_IDS, urgent, due_at, channels, free, [], list(spared), None)
+    said = await connection.fetch(_SAID_IDS, urgent, due_at, covered, None)
+    return [row["id"] for row in (*due, *said)]
 
 
 async def put_off(connection: Connection, notification_id: str, until: datetime) -> None:

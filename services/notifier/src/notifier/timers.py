@@ -41,6 +41,7 @@ from notifier.senders.destinations import Channels
 from notifier.store import NotifierUnit, due_ids, put_off, waiting_too_long
 from shared.errors import TransientFailure
 from shared.events.envelope import derived_id
+from shared.messaging.past_failures import past_failures
 from shared.messaging.ticker import Ticker
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.runtime.database import is_transient
@@ -139,14 +140,26 @@ class Deliveries:
             if is_transient(error):
                 raise
             log.exception("look failed", lane=self.name, error=type(error).__name__)
-            await self._look_past_failures()
+            await self._keep_results()
+            await past_failures(await self._due_ids(), self._look_at, self._look_later)
             return False
 
-    async def _look_past_failures(self) -> None:
-        """A look with a way past what it fails on, which is halved until that is alone and holds up nothing else."""
-        await self._keep_results_one_by_one()
+    async def _keep_results(self) -> None:
+        """What the last tries brought: nothing is begun. What cannot be written down is left to its lease, as if the process had
+        died.
+        """
+        await past_failures(list(self._finished), self._write_down, self._leave_to_its_lease)
+
+    async def _write_down(self, finished: Sequence[Finished]) -> None:
+        await self._look({}, finished, among=())
+
+    async def _leave_to_its_lease(self, finished: Finished, error: Exception) -> None:
+        _report_failed_look(finished.notification.id, error)
+        self._finished.remove(finished)
+
+    async def _due_ids(self) -> list[str]:
         async with self._units.database.connection() as connection:
-            ids = await due_ids(
+            return await due_ids(
                 connection,
                 urgent=self._urgent,
                 due_at=self._units.now(),
@@ -154,43 +167,14 @@ class Deliveries:
                 spared=self._channels.busy(),
                 covered=COVERED_AT_ONCE,
             )
-        await self._look_at(ids)
-
-    async def _keep_results(self) -> None:
-        """What the last tries brought: nothing is begun any more."""
-        try:
-            await self._look({}, self._finished, among=())
-        except Exception as error:
-            if is_transient(error):
-                raise
-            await self._keep_results_one_by_one()
-
-    async def _keep_results_one_by_one(self) -> None:
-        """What tries brought; where that cannot be written down, it is left to its lease, as if the process had died."""
-        for finished in list(self._finished):
-            try:
-                await self._look({}, [finished], among=())
-            except Exception as error:
-                _report_failed_look(finished.notification.id, error)
-                self._finished.remove(finished)
 
     async def _look_at(self, ids: Sequence[str]) -> None:
-        """Look at these alone; one on which a look fails is put off."""
-        if not ids:
-            return
-        try:
-            await self._look(self._free_places(), (), among=ids)
-        except Exception as error:
-            if len(ids) == 1:
-                _report_failed_look(ids[0], error)
-                async with self._units.database.connection() as connection:
-                    await put_off(connection, ids[0], self._units.now() + LOOK_AGAIN_AFTER)
-                return
-            if is_transient(error):
-                raise
-            middle = len(ids) // 2
-            await self._look_at(ids[:middle])
-            await self._look_at(ids[middle:])
+        await self._look(self._free_places(), (), among=ids)
+
+    async def _look_later(self, notification_id: str, error: Exception) -> None:
+        _report_failed_look(notification_id, error)
+        async with self._units.database.connection() as connection:
+            await put_off(connection, notification_id, self._units.now() + LOOK_AGAIN_AFTER)
 
     def _free_places(self) -> dict[Channel, int]:
         return {channel: count - self._taken[channel] for channel, count in self._channels.places.items()}
@@ -210,7 +194,7 @@ class Deliveries:
             untold = await watch.untold_since_of(unit.connection, accepted if self._urgent else ())
             await unit.tickets.read(unit.connection, _tickets_of(one.notification for one in finished), lock=False)
             for one in finished:
-                _write_down(one, unit, untold)
+                _record_result(one, unit, untold)
                 if one.result.is_gone:
                     await _disable(one, unit)
             disabled = await watch.disabled_names(unit.connection)
@@ -265,24 +249,16 @@ class Deliveries:
                     connection, since=since, destinations=troubled, limit=OTHERS_AT_ONCE
                 )
         unasked = [page for page in unreached if not page.others_asked]
-        if not unasked:
-            return
-        try:
-            await self._tell_others_of(unasked)
-        except Exception as error:
-            if is_transient(error):
-                raise
-            for page in unasked:
-                try:
-                    await self._tell_others_of([page])
-                except Exception as again:
-                    _report_failed_look(page.id, again)
+        await past_failures(unasked, self._tell_others_of, self._tell_nobody_else)
 
     async def _tell_others_of(self, unreached: Sequence[Notification]) -> None:
         for roll_up in (page for page in unreached if page.is_uncounted):
             await self._count(roll_up)  # whoever is told instead is told the same
         async with self._units.begin() as unit:
             await _ask_others(unreached, unit)
+
+    async def _tell_nobody_else(self, page: Notification, error: Exception) -> None:
+        _report_failed_look(page.id, error)
 
     async def _cover(self, unit: NotifierUnit, among: Sequence[str] | None) -> int:
         """Mark what a roll-up stands for, and what it could not say any more; answers how many."""
@@ -331,12 +307,6 @@ class Deliveries:
 
 
 def _report_failed_look(notification_id: str, error: Exception) -> None:
-    """
-    Raises:
-        Exception: the error, where the world fails and all of it may be tried again.
-    """
-    if is_transient(error):
-        raise error
     FAILED.inc()
     log.error("look failed", notification_id=notification_id, error=type(error).__name__, where=where(error))
 
@@ -387,7 +357,7 @@ def _tickets_of(notifications: Iterable[Notification]) -> set[str]:
     return {one.intent.ticket_id for one in notifications if one.intent.ticket_id}
 
 
-def _write_down(finished: Finished, unit: NotifierUnit, untold: Mapping[str, datetime]) -> None:
+def _record_result(finished: Finished, unit: NotifierUnit, untold: Mapping[str, datetime]) -> None:
     """What a try brought; nothing if its lease had ended and another try has begun since."""
     now = unit.notifications.find(finished.notification.id)
     if now is None or now.attempts != finished.notification.attempts:

@@ -33,6 +33,7 @@ from shared.events.safety import (
 )
 from shared.events.topics import AGENT, Lane
 from shared.messaging.kafka import Kafka, Partition
+from shared.messaging.past_failures import past_failures
 from shared.messaging.unit_of_work import UnitsOfWork
 from shared.policy.model import Policy
 from shared.runtime.beat import Beat
@@ -85,16 +86,14 @@ async def page_who_is_due(units: UnitsOfWork[SafetyUnit]) -> bool:
         log.exception("looks failed", error=type(error).__name__)
     async with units.database.connection() as connection:
         refs = await store.due_refs(connection, now=units.now(), limit=PAGES_AT_ONCE)
-    for ref in refs:
-        try:
-            await _look(units, [ref])
-        except Exception as error:
-            if is_transient(error):
-                raise
-            _report(ref, error)
-            async with units.database.connection() as connection:
-                await store.put_off(connection, [ref], units.now() + LOOK_AGAIN_AFTER)
+    await past_failures(refs, partial(_look, units), partial(_look_later, units))
     return False
+
+
+async def _look_later(units: UnitsOfWork[SafetyUnit], ref: IncidentRef, error: Exception) -> None:
+    _report(ref, error)
+    async with units.database.connection() as connection:
+        await store.put_off(connection, [ref], units.now() + LOOK_AGAIN_AFTER)
 
 
 async def _look(units: UnitsOfWork[SafetyUnit], among: Sequence[IncidentRef] | None = None) -> bool:
